@@ -1,0 +1,48 @@
+/** A resolver turns questions into answers. Resolvers form a chain by priority; the first that answers wins. */
+import type { Logger } from './logger.ts';
+import type { StandardSchema } from './schema.ts';
+
+export interface Question {
+  /** Lower case, without the trailing dot; the root is the empty string. */
+  readonly name: string;
+  /** As in the IANA registry: `A`, `AAAA`, `PTR`; unknown ones as `TYPE65`. */
+  readonly type: string;
+  /** Always `IN` today. */
+  readonly class: string;
+  /** The query as it came, for resolvers that pass it on unchanged. */
+  readonly raw: Uint8Array;
+}
+
+/** One resource record. `data` has the shape that `dns-packet` gives that type; an A or AAAA is an address as text. */
+export interface ResourceRecord {
+  readonly name: string;
+  readonly type: string;
+  /** Seconds. */
+  readonly ttl: number;
+  readonly data: unknown;
+}
+
+/** `records` are encoded by core; `raw` is a whole message that goes to the client as it is, but for its id. */
+export type Answer =
+  | {
+      readonly records: readonly ResourceRecord[];
+      readonly authority?: readonly ResourceRecord[];
+      readonly responseCode?: 'NOERROR' | 'NXDOMAIN' | 'SERVFAIL' | 'REFUSED';
+      readonly authoritative?: boolean;
+    }
+  | { readonly raw: Uint8Array };
+
+export interface Resolver {
+  /** `undefined` falls through to the next one. @throws ResolveError to end the chain with that response code. */
+  answer(question: Question, options: { readonly signal: AbortSignal }): Promise<Answer | undefined>;
+  close?(): Promise<void>;
+}
+
+export interface ResolverDefinition<Options = unknown> {
+  readonly id: string;
+  /** Higher is asked first. Built-in: assigned 500, hosts 400, upstream 100. */
+  readonly priority: number;
+  readonly options: StandardSchema<Options>;
+  readonly module: URL;
+  create(options: Options, context: { readonly log: Logger }): Resolver;
+}

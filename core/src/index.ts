@@ -1,0 +1,2 @@
+/** Weir's public surface. Contracts for plugins and embedders; everything else is reached through the engine. */
+export * from './api/index.ts';

@@ -1,0 +1,11 @@
+/**
+ * System calls for plugins: unstable, exempt from the semver promise of `@weir/core`. Plugins that bind a library of
+ * their own do it with `openLibrary`.
+ */
+export * from './constants.ts';
+export * from './epoll.ts';
+export * from './errno.ts';
+export { addressOf, errno, openLibrary, opaque, type Library } from './library.ts';
+export * as libc from './libc.ts';
+export * from './sockaddr.ts';
+export * from './sockets.ts';
