@@ -9,7 +9,11 @@ export type OriginalDestination =
   /** It stands in a table that the plugin's pump writes, at the slot of the flow's source port. */
   | { readonly via: 'nat-table'; readonly table: SharedArrayBuffer }
   /** The point serves one service with one target. */
-  | { readonly via: 'fixed'; readonly service: ServiceId; readonly target: { readonly host: string; readonly port: number } };
+  | {
+      readonly via: 'fixed';
+      readonly service: ServiceId;
+      readonly target: { readonly host: string; readonly port: number };
+    };
 
 /** What a plugin asks for. Core opens one SO_REUSEPORT socket per worker and lends the descriptors. */
 export interface PointSpec {

@@ -129,7 +129,9 @@ export function parsePrefix(text: string): Prefix {
   if (length > width) throw new RangeError(`"${text}" has a prefix length above ${width}`);
   const masked = value & maskOf(family, length);
   if (masked !== value) {
-    throw new RangeError(`"${text}" has bits after its prefix length; write ${numberToAddress(family, masked)}/${length}`);
+    throw new RangeError(
+      `"${text}" has bits after its prefix length; write ${numberToAddress(family, masked)}/${length}`,
+    );
   }
   return { family, address: value, length };
 }

@@ -52,7 +52,12 @@ export interface StatusReport {
   readonly generation: number;
   readonly selection: SelectionReport;
   readonly services: readonly ServiceReport[];
-  readonly workers: ReadonlyArray<{ readonly index: number; readonly state: 'running' | 'restarting'; readonly activeFlows: number; readonly deaths: number }>;
+  readonly workers: ReadonlyArray<{
+    readonly index: number;
+    readonly state: 'running' | 'restarting';
+    readonly activeFlows: number;
+    readonly deaths: number;
+  }>;
   readonly resolver: {
     readonly listen: readonly string[];
     readonly reach: string;

@@ -66,7 +66,9 @@ export const sendto: (
   flags: number,
   address: Bytes,
   addressLength: number,
-) => number = libc.func('int64_t sendto(int fd, const void *buf, size_t len, int flags, const void *addr, uint32_t alen)');
+) => number = libc.func(
+  'int64_t sendto(int fd, const void *buf, size_t len, int flags, const void *addr, uint32_t alen)',
+);
 export const recvmsg: (fd: number, message: Bytes, flags: number) => number = libc.func(
   'int64_t recvmsg(int fd, void *msg, int flags)',
 );
@@ -84,7 +86,9 @@ export const splice: (
   flags: number,
 ) => number = libc.func('int64_t splice(int in, void *inoff, int out, void *outoff, size_t len, unsigned int flags)');
 
-export const eventfd: (initial: number, flags: number) => number = libc.func('int eventfd(unsigned int initval, int flags)');
+export const eventfd: (initial: number, flags: number) => number = libc.func(
+  'int eventfd(unsigned int initval, int flags)',
+);
 export const epoll_create1: (flags: number) => number = libc.func('int epoll_create1(int flags)');
 export const epoll_ctl: (epfd: number, operation: number, fd: number, event: Bytes) => number = libc.func(
   'int epoll_ctl(int epfd, int op, int fd, void *event)',
