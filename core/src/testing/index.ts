@@ -1,1 +1,8 @@
-export {};
+/** The testing kit: what Weir's own tests use, and authors of third-party plugins can. Needs no test runner. */
+export * from './descriptors.ts';
+export * from './golden.ts';
+export { HostProcess, type Exit } from './host-process.ts';
+export { normaliseIptables, normaliseNft, normaliseState } from './host-state.ts';
+export type { ResolvConfKind } from './holder.ts';
+export * from './netns.ts';
+export * from './test-host.ts';

@@ -1,0 +1,122 @@
+/**
+ * Networks of private hosts for tests: each host is a network namespace with its own /run, /etc/resolv.conf and /sys,
+ * joined to others by veth pairs. No host has a default route unless the test adds one, and none is connected to the
+ * machine. All of it is gone when the test disposes of it or dies in any way.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { UnsupportedError } from '../api/errors.ts';
+import { startHolder, type ResolvConfKind } from './holder.ts';
+import { TestHost } from './test-host.ts';
+
+export interface HostOptions {
+  /** Passes packets on between its links, IPv4 and IPv6. Default false. */
+  readonly forwarding?: boolean;
+  /** Content of /etc/resolv.conf. Default empty. */
+  readonly resolvConf?: string;
+  /** Default `mount`. */
+  readonly resolvConfKind?: ResolvConfKind;
+}
+
+export interface LinkOptions {
+  /** Addresses with prefix length of the first and the second host. */
+  readonly ipv4?: readonly [string, string];
+  readonly ipv6?: readonly [string, string];
+  /** Device names; default the hosts' next `eth<n>`. */
+  readonly devices?: readonly [string, string];
+  /** Default 1500. */
+  readonly mtu?: number;
+}
+
+export interface Link {
+  /** Device names in the first and the second host. */
+  readonly devices: readonly [string, string];
+}
+
+export class TestNetwork implements AsyncDisposable {
+  readonly #hosts: TestHost[] = [];
+
+  private constructor() {}
+
+  /** @throws UnsupportedError when this user or machine cannot have private namespaces; names what is missing. */
+  static async create(): Promise<TestNetwork> {
+    if (process.platform !== 'linux') {
+      throw new UnsupportedError({
+        problem: `Private network namespaces need Linux, and this is ${process.platform}.`,
+        remedy: 'Run it on a Linux machine.',
+      });
+    }
+    const probe = await startHolder('mount');
+    await probe.release();
+    return new TestNetwork();
+  }
+
+  /** Makes a host with nothing but its loopback device. */
+  async host(name: string, options: HostOptions = {}): Promise<TestHost> {
+    const host = new TestHost(name, await startHolder(options.resolvConfKind ?? 'mount'));
+    this.#hosts.push(host);
+    if (options.resolvConf) await host.writeResolvConf(options.resolvConf);
+    if (options.forwarding) {
+      await host.setSysctl('net.ipv4.ip_forward', 1);
+      await host.setSysctl('net.ipv6.conf.all.forwarding', 1);
+    }
+    return host;
+  }
+
+  /** Joins two hosts by a veth pair and brings both ends up. */
+  async link(a: TestHost, b: TestHost, options: LinkOptions = {}): Promise<Link> {
+    const devices = options.devices ?? [a.nextDevice(), b.nextDevice()];
+    const [first, second] = devices;
+    const mtu = ['mtu', String(options.mtu ?? 1500)];
+    await a.check(['ip', 'link', 'add', first, ...mtu, 'type', 'veth', 'peer', second, ...mtu, 'netns', String(b.pid)]);
+    for (const addresses of [options.ipv4, options.ipv6]) {
+      if (!addresses) continue;
+      // eslint-disable-next-line no-await-in-loop -- the order of addresses is part of the host's state
+      await Promise.all([a.addAddress(first, addresses[0]), b.addAddress(second, addresses[1])]);
+    }
+    await Promise.all([
+      a.check(['ip', 'link', 'set', first, 'up']),
+      b.check(['ip', 'link', 'set', second, 'up']),
+    ]);
+    return { devices };
+  }
+
+  /** Ends every process in every host and removes the hosts. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#hosts.splice(0).map((host) => host.release()));
+  }
+}
+
+/**
+ * For scripts of ordinary users: when the process is not root, runs itself again inside a user namespace where it is,
+ * with the same arguments, and passes signals on.
+ * @returns the exit code of that run, or `undefined` when the caller is root already and should simply go on.
+ * @throws UnsupportedError when user namespaces are refused.
+ */
+export async function reexecInUserNamespace(): Promise<number | undefined> {
+  if (process.getuid?.() === 0) return undefined;
+  await probeUserNamespace();
+  const argv = ['-Urnm', process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const child = spawn('unshare', argv, { stdio: 'inherit' });
+  const pass = (signal: NodeJS.Signals) => child.kill(signal);
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+  for (const signal of signals) process.on(signal, pass);
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  for (const each of signals) process.off(each, pass);
+  return code ?? (signal === 'SIGINT' ? 130 : 1);
+}
+
+async function probeUserNamespace(): Promise<void> {
+  const child = spawn('unshare', ['-Urnm', 'true'], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const code = await once(child, 'close').then(
+    ([exit]: unknown[]) => exit,
+    (error: unknown) => String(error),
+  );
+  if (code === 0) return;
+  throw new UnsupportedError({
+    problem: `You are not root, and user namespaces are refused here: ${stderr.trim() || String(code)}.`,
+    remedy: 'Run it as root (sudo), or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1.',
+  });
+}
