@@ -22,7 +22,11 @@ export function descriptorsOf(pid: number | 'self' = 'self'): Descriptors {
 export function countByKind(descriptors: Descriptors): Readonly<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (const target of descriptors.values()) {
-    const kind = target.startsWith('/') ? 'file' : target.startsWith('anon_inode:') ? target : (target.split(':')[0] ?? '');
+    const kind = target.startsWith('/')
+      ? 'file'
+      : target.startsWith('anon_inode:')
+        ? target
+        : (target.split(':')[0] ?? '');
     counts[kind] = (counts[kind] ?? 0) + 1;
   }
   return counts;
@@ -49,7 +53,6 @@ export async function leakedSince(
   for (;;) {
     const opened = openedSince(before, descriptorsOf(pid));
     if (opened.length === 0 || Date.now() >= deadline) return opened;
-    // eslint-disable-next-line no-await-in-loop -- polling
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
 }

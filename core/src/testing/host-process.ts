@@ -80,7 +80,6 @@ export class HostProcess implements AsyncDisposable {
       if (this.#exit) throw new Error(`${this.argv.join(' ')} ended before ${pattern}: ${this.describe()}`);
       const left = deadline - Date.now();
       if (left <= 0) throw new Error(`${this.argv.join(' ')} did not print ${pattern}: ${this.describe()}`);
-      // eslint-disable-next-line no-await-in-loop -- each round waits for the next output
       await this.#change(left);
     }
   }

@@ -112,7 +112,8 @@ export function normaliseIptables(text: string): string {
 }
 
 // `net.netfilter` comes and goes with modules that the kernel loads for the whole machine, and counts connections.
-const VOLATILE_SYSCTL = /^\/proc\/sys\/net\/(netfilter\/|nf_conntrack_max|core\/tstamp_allow_data|ipv4\/tcp_fastopen_key)/;
+const VOLATILE_SYSCTL =
+  /^\/proc\/sys\/net\/(netfilter\/|nf_conntrack_max|core\/tstamp_allow_data|ipv4\/tcp_fastopen_key)/;
 
 function normaliseSysctl(text: string): string {
   return text

@@ -5,4 +5,7 @@ export { HostProcess, type Exit } from './host-process.ts';
 export { normaliseIptables, normaliseNft, normaliseState } from './host-state.ts';
 export type { ResolvConfKind } from './holder.ts';
 export * from './netns.ts';
+export * from './peers.ts';
+export { pattern } from './peers/pattern.ts';
 export * from './test-host.ts';
+export * from './requirements.ts';

@@ -71,13 +71,12 @@ export class TestNetwork implements AsyncDisposable {
     await a.check(['ip', 'link', 'add', first, ...mtu, 'type', 'veth', 'peer', second, ...mtu, 'netns', String(b.pid)]);
     for (const addresses of [options.ipv4, options.ipv6]) {
       if (!addresses) continue;
-      // eslint-disable-next-line no-await-in-loop -- the order of addresses is part of the host's state
       await Promise.all([a.addAddress(first, addresses[0]), b.addAddress(second, addresses[1])]);
     }
-    await Promise.all([
-      a.check(['ip', 'link', 'set', first, 'up']),
-      b.check(['ip', 'link', 'set', second, 'up']),
-    ]);
+    await b.check(['ip', 'link', 'set', second, 'up']);
+    await a.check(['ip', 'link', 'set', first, 'up']);
+    // The kernel announces the carrier up to a second late, and IPv6 does not speak before.
+    await Promise.all([untilUp(a, first), untilUp(b, second)]);
     return { devices };
   }
 
@@ -85,6 +84,11 @@ export class TestNetwork implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#hosts.splice(0).map((host) => host.release()));
   }
+}
+
+async function untilUp(host: TestHost, device: string): Promise<void> {
+  const wait = 'for i in $(seq 100); do ip -o link show "$1" | grep -q "state UP" && exit 0; sleep 0.05; done; exit 1';
+  await host.check(['sh', '-c', wait, 'sh', device]);
 }
 
 /**
@@ -101,9 +105,9 @@ export async function reexecInUserNamespace(): Promise<number | undefined> {
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, pass);
-  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  await once(child, 'close');
   for (const each of signals) process.off(each, pass);
-  return code ?? (signal === 'SIGINT' ? 130 : 1);
+  return child.exitCode ?? (child.signalCode === 'SIGINT' ? 130 : 1);
 }
 
 async function probeUserNamespace(): Promise<void> {

@@ -1,0 +1,64 @@
+/** Starts the peers of `peers/` inside private hosts: ordinary servers and clients that know nothing of Weir. */
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { HostProcess } from './host-process.ts';
+import type { RunOptions, TestHost } from './test-host.ts';
+
+export type PeerName = 'http-server' | 'tcp-server' | 'tcp-client' | 'udp-peer';
+
+/** The command line of a peer; from the sources as from a build. */
+export function peerCommand(name: PeerName, args: readonly string[]): readonly string[] {
+  const here = new URL(import.meta.url);
+  const file = new URL(`./peers/${name}${extname(here.pathname)}`, here);
+  return [process.execPath, fileURLToPath(file), ...args];
+}
+
+/** Starts a serving peer and resolves when all its `--listen` sockets are open. */
+export async function startPeer(host: TestHost, name: PeerName, args: readonly string[]): Promise<HostProcess> {
+  const sockets = Math.max(1, args.filter((argument) => argument === '--listen').length);
+  const peer = host.spawn(peerCommand(name, args));
+  await peer.waitFor(new RegExp(`(?:listening[^\\n]*\\n[^]*?){${sockets}}`));
+  return peer;
+}
+
+/** What `tcp-client` reports. */
+export interface ClientReport {
+  /** How many connections ended in which way: `eof`, `closed`, `timeout`, `kept`, or an error code. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** Bytes read by all. */
+  readonly read: number;
+  /** Of what the first connection read, hex. */
+  readonly sha256: string;
+  readonly ms: number;
+}
+
+export interface ClientOptions extends RunOptions {
+  readonly mode?: string;
+  readonly count?: number;
+  readonly parallel?: number;
+  readonly bytes?: number;
+  /** Of each connection, in milliseconds. */
+  readonly timeoutMs?: number;
+  readonly bind?: string;
+}
+
+export function clientArguments(target: string, options: ClientOptions = {}): readonly string[] {
+  const flags: Readonly<Record<string, string | number | undefined>> = {
+    connect: target,
+    mode: options.mode,
+    count: options.count,
+    parallel: options.parallel,
+    bytes: options.bytes,
+    timeout: options.timeoutMs,
+    bind: options.bind,
+  };
+  return Object.entries(flags).flatMap(([key, value]) => (value === undefined ? [] : [`--${key}`, String(value)]));
+}
+
+/** Runs TCP clients in a host to their end. @throws Error when the client itself fails or hangs. */
+export async function runClients(host: TestHost, target: string, options: ClientOptions = {}): Promise<ClientReport> {
+  const rounds = Math.ceil((options.count ?? 1) / (options.parallel ?? 1));
+  const timeoutMs = 10_000 + (options.timeoutMs ?? 10_000) * Math.min(rounds, 10);
+  const output = await host.check(peerCommand('tcp-client', clientArguments(target, options)), { timeoutMs });
+  return JSON.parse(output) as ClientReport;
+}
