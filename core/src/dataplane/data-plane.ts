@@ -1,0 +1,378 @@
+/**
+ * The data plane as the engine sees it: points, workers, tables, records. Runs in the control thread and never touches a
+ * flow's bytes.
+ */
+import type { FlowRecord } from '../api/flow.ts';
+import type { Logger } from '../api/logger.ts';
+import type { BoundPoint, PointSpec } from '../api/point.ts';
+import {
+  SERVICE_ACTIVE,
+  SERVICE_BYTES_DOWN,
+  SERVICE_BYTES_UP,
+  SERVICE_FIELDS,
+  SERVICE_TOTAL,
+  WORKER_COUNTERS,
+} from './counters.ts';
+import { BYTES_DOWN, BYTES_UP, F64, FREE, I32, outcomeCode, SERVICE, STATE, type SlotSnapshot } from './flow-slab.ts';
+import { closePoints, openPoints } from './listeners.ts';
+import type { DialStep, FromWorker, TableMessage, WorkerTimeouts } from './messages.ts';
+import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
+import type { FlowOutcome } from '../api/flow.ts';
+
+/** Look for ended flows this often while there are any, and that often while there are none. Milliseconds. */
+const RECORDS_BUSY = 50;
+const RECORDS_IDLE = 500;
+/** This many deaths within DEATH_WINDOW end Weir. */
+const FATAL_DEATHS = 3;
+const DEATH_WINDOW = 60_000;
+
+export interface DataPlaneOptions {
+  readonly workers: number;
+  readonly mark: number;
+  /** Of all workers together. */
+  readonly flowLimit: number;
+  readonly pendingDials: number;
+  readonly services: number;
+  readonly timeouts: WorkerTimeouts;
+  readonly log: Logger;
+}
+
+/** What the data plane asks of the engine. */
+export interface DataPlaneHost {
+  /** Real addresses of a name: a number is the index of an assigned name, a string the host of a route. Never rejects. */
+  resolve(key: number | string): Promise<{ readonly addresses: readonly string[]; readonly expiresAt: number }>;
+  /** Is there a name behind this address of the assigned range? When there is, the directory has been told. */
+  findName(address: string): Promise<boolean>;
+  canary(address: string, port: number): void;
+  ended(record: FlowRecord): void;
+  /** Texts for records. */
+  serviceName(id: number): string | undefined;
+  nameText(index: number): string | undefined;
+  dialerName(index: number): string | undefined;
+  interceptorName(): string;
+  /** A worker was replaced; its points are the same. */
+  rebound(points: readonly BoundPoint[]): void;
+  /** The data plane cannot go on. */
+  fatal(error: Error): void;
+  /** A flow for a stream dialer; the descriptor is the receiver's. */
+  stream(flow: StreamedFlow): void;
+}
+
+export interface StreamedFlow {
+  readonly fd: number;
+  readonly dialer: number;
+  readonly record: FlowRecord;
+  /** Ends the flow's slot. */
+  finish(outcome: FlowOutcome): void;
+  /** Writes byte counters to the slot. */
+  count(bytesUp: number, bytesDown: number): void;
+}
+
+export class DataPlane {
+  readonly #options: DataPlaneOptions;
+  readonly #host: DataPlaneHost;
+  readonly #workers: WorkerHandle[] = [];
+  readonly #deaths: number[] = [];
+  #points: readonly BoundPoint[] = [];
+  #table: TableMessage | undefined;
+  #installed = new Map<WorkerHandle, number>();
+  #installWaiters: (() => void)[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #stopping = false;
+  readonly #onExit = (): void => {
+    for (const worker of this.#workers) worker.wake();
+  };
+
+  constructor(options: DataPlaneOptions, host: DataPlaneHost) {
+    this.#options = options;
+    this.#host = host;
+    const events = {
+      message: (worker: WorkerHandle, message: FromWorker) => this.#message(worker, message),
+      died: (worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]) => this.#died(worker, error, flows),
+    };
+    for (let index = 0; index < options.workers; index++) {
+      this.#workers.push(
+        new WorkerHandle(
+          {
+            index,
+            mark: options.mark,
+            limits: {
+              flows: Math.ceil(options.flowLimit / options.workers),
+              pendingDials: options.pendingDials,
+              idlePipes: 64,
+            },
+            timeouts: options.timeouts,
+            serviceCapacity: serviceCapacityFor(options.services),
+          },
+          events,
+        ),
+      );
+    }
+  }
+
+  get serviceCapacity(): number {
+    return serviceCapacityFor(this.#options.services);
+  }
+
+  get points(): readonly BoundPoint[] {
+    return this.#points;
+  }
+
+  /** Opens points; they are lent to the interceptor and closed by `stop`. */
+  open(specs: readonly PointSpec[]): readonly BoundPoint[] {
+    this.#points = openPoints(specs, this.#options.workers, this.#options.mark);
+    return this.#points;
+  }
+
+  /** Closes what `open` opened, for the next candidate of a selection. The workers stay. */
+  closePoints(): void {
+    for (const worker of this.#workers) worker.post({ type: 'points', points: [] });
+    closePoints(this.#points);
+    this.#points = [];
+  }
+
+  /** Starts the workers without points; they take what `listen` gives them. */
+  async start(): Promise<void> {
+    process.on('exit', this.#onExit);
+    await Promise.all(this.#workers.map((worker) => worker.start([])));
+    this.#schedule();
+  }
+
+  /** Lets the workers accept from the open points. */
+  listen(): void {
+    for (const worker of this.#workers) {
+      worker.post({ type: 'points', points: pointsOf(this.#points, worker.settings.index) });
+    }
+  }
+
+  /** Hands new tables to all workers; resolves when every one of them decides by them. */
+  async install(table: TableMessage): Promise<void> {
+    this.#table = table;
+    for (const worker of this.#workers) worker.post(table);
+    await new Promise<void>((resolve) => {
+      const check = (): void => {
+        if (
+          this.#stopping ||
+          this.#workers.every((w) => !w.running || (this.#installed.get(w) ?? -1) >= table.generation)
+        ) {
+          this.#installWaiters = this.#installWaiters.filter((waiter) => waiter !== check);
+          resolve();
+        }
+      };
+      this.#installWaiters.push(check);
+      check();
+    });
+  }
+
+  /** Replaces the dial plan of one service; flows that have begun keep theirs. */
+  setPlan(service: number, steps: readonly DialStep[]): void {
+    if (this.#table !== undefined) {
+      const plans = new Map(this.#table.plans);
+      plans.set(service, steps);
+      this.#table = { ...this.#table, plans: [...plans] };
+    }
+    for (const worker of this.#workers) worker.post({ type: 'plan', service, steps });
+  }
+
+  get activeFlows(): number {
+    return this.#workers.reduce((sum, worker) => sum + worker.activeFlows, 0);
+  }
+
+  /** Takes no new flow. What still arrives waits in the listeners' queues. */
+  stopAccepting(): void {
+    for (const worker of this.#workers) worker.post({ type: 'drain' });
+  }
+
+  /** Resolves when no flow lives or `timeoutMs` has passed; then with how many are left. */
+  async drained(timeoutMs: number): Promise<number> {
+    const deadline = Date.now() + timeoutMs;
+    while (this.activeFlows > 0 && Date.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+    return this.activeFlows;
+  }
+
+  /** Resets all living flows. */
+  resetAll(outcome: FlowOutcome): void {
+    for (const worker of this.#workers) worker.post({ type: 'reset', outcome: outcomeCode(outcome) });
+  }
+
+  /** Tests: makes a worker throw as a bug would. */
+  crashWorker(index: number): void {
+    this.#workers[index]?.post({ type: 'crash' });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    for (const waiter of this.#installWaiters.slice()) waiter();
+    clearTimeout(this.#timer);
+    await Promise.all(this.#workers.map((worker) => worker.stop()));
+    this.#drainRecords();
+    closePoints(this.#points);
+    this.#points = [];
+    process.off('exit', this.#onExit);
+  }
+
+  /** Living flows, at most `limit`. */
+  flows(limit: number): FlowRecord[] {
+    const flows: FlowRecord[] = [];
+    for (const worker of this.#workers) {
+      const { slab } = worker;
+      for (let slot = 0; slot < (slab.head[0] as number) && flows.length < limit; slot++) {
+        if (slab.i32[slot * I32 + STATE] === FREE) continue;
+        flows.push(this.#record(worker, slab.snapshot(slot), Date.now()));
+      }
+    }
+    return flows;
+  }
+
+  /** Totals over all workers. */
+  counters(): Record<string, number> {
+    const sum: Record<string, number> = {};
+    for (const name of WORKER_COUNTERS) sum[name] = 0;
+    for (const worker of this.#workers) {
+      const totals = worker.counters.readTotals();
+      for (const name of WORKER_COUNTERS) sum[name] = (sum[name] as number) + totals[name];
+    }
+    sum['active'] = this.activeFlows;
+    sum['recordsLost'] = this.#workers.reduce((total, worker) => total + worker.recordsLost, 0);
+    sum['workerDeaths'] = this.#workers.reduce((total, worker) => total + worker.deaths, 0);
+    return sum;
+  }
+
+  /** What one service did, living flows included. */
+  serviceCounters(service: number): { active: number; total: number; bytesUp: number; bytesDown: number } {
+    const sum = { active: 0, total: 0, bytesUp: 0, bytesDown: 0 };
+    const base = service * SERVICE_FIELDS;
+    for (const { counters, slab } of this.#workers) {
+      sum.active += counters.services[base + SERVICE_ACTIVE] as number;
+      sum.total += counters.services[base + SERVICE_TOTAL] as number;
+      sum.bytesUp += counters.services[base + SERVICE_BYTES_UP] as number;
+      sum.bytesDown += counters.services[base + SERVICE_BYTES_DOWN] as number;
+      for (let slot = 0; slot < (slab.head[0] as number); slot++) {
+        if (slab.i32[slot * I32 + STATE] === FREE || slab.i32[slot * I32 + SERVICE] !== service) continue;
+        sum.bytesUp += slab.f64[slot * F64 + BYTES_UP] as number;
+        sum.bytesDown += slab.f64[slot * F64 + BYTES_DOWN] as number;
+      }
+    }
+    return sum;
+  }
+
+  workerReports(): ReadonlyArray<{
+    index: number;
+    state: 'running' | 'restarting';
+    activeFlows: number;
+    deaths: number;
+  }> {
+    return this.#workers.map((worker) => ({
+      index: worker.settings.index,
+      state: worker.running ? 'running' : 'restarting',
+      activeFlows: worker.activeFlows,
+      deaths: worker.deaths,
+    }));
+  }
+
+  #message(worker: WorkerHandle, message: FromWorker): void {
+    switch (message.type) {
+      case 'table-installed':
+        this.#installed.set(worker, message.generation);
+        for (const waiter of this.#installWaiters.slice()) waiter();
+        return;
+      case 'resolve':
+        void this.#host.resolve(message.key).then(({ addresses, expiresAt }) => {
+          worker.post({ type: 'resolved', key: message.key, addresses, expiresAt });
+        });
+        return;
+      case 'unnamed':
+        void this.#host.findName(message.address).then((found) => {
+          worker.post({ type: 'named', slot: message.slot, generation: message.generation, found });
+        });
+        return;
+      case 'canary':
+        this.#host.canary(message.address, message.port);
+        return;
+      case 'stream': {
+        const { slot, generation } = message;
+        const { slab } = worker;
+        this.#host.stream({
+          fd: message.fd,
+          dialer: message.dialer,
+          record: this.#record(worker, slab.snapshot(slot), Date.now()),
+          finish: (outcome) => worker.post({ type: 'returned', slot, generation, outcome: outcomeCode(outcome) }),
+          count: (bytesUp, bytesDown) => {
+            slab.f64[slot * F64 + BYTES_UP] = bytesUp;
+            slab.f64[slot * F64 + BYTES_DOWN] = bytesDown;
+          },
+        });
+        return;
+      }
+      case 'ready':
+      case 'reset-done':
+      case 'stopped':
+        return;
+    }
+  }
+
+  #died(worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]): void {
+    for (const flow of flows) this.#host.ended(this.#record(worker, flow, flow.activeAt));
+    if (this.#stopping) return;
+    const now = Date.now();
+    this.#deaths.push(now);
+    while ((this.#deaths[0] as number) < now - DEATH_WINDOW) this.#deaths.shift();
+    this.#options.log.error(
+      { worker: worker.settings.index, flows: flows.length, reason: error.message },
+      'a splice worker died; its flows were reset and a successor is started',
+    );
+    if (this.#deaths.length >= FATAL_DEATHS) {
+      this.#host.fatal(error);
+      return;
+    }
+    worker.start(this.#points).then(
+      () => {
+        if (this.#table !== undefined) worker.post({ ...this.#table, graceMs: 0 });
+        this.#host.rebound(this.#points);
+      },
+      (failure: unknown) => this.#host.fatal(failure instanceof Error ? failure : new Error(String(failure))),
+    );
+  }
+
+  #schedule(): void {
+    this.#timer = setTimeout(
+      () => {
+        this.#drainRecords();
+        if (!this.#stopping) this.#schedule();
+      },
+      this.activeFlows > 0 ? RECORDS_BUSY : RECORDS_IDLE,
+    );
+    this.#timer.unref();
+  }
+
+  #drainRecords(): void {
+    for (const worker of this.#workers) {
+      worker.records.drain((flow) => this.#host.ended(this.#record(worker, flow, flow.activeAt)));
+    }
+  }
+
+  #record(worker: WorkerHandle, flow: SlotSnapshot, until: number): FlowRecord {
+    const name = flow.name === 0 ? undefined : this.#host.nameText(flow.name - 1);
+    const service = this.#host.serviceName(flow.service);
+    const dialer =
+      flow.upstream === undefined && flow.relay !== 'stream' ? undefined : this.#host.dialerName(flow.dialer);
+    return {
+      id: `${worker.settings.index}.${worker.epoch}.${flow.slot}.${flow.generation}`,
+      protocol: 'tcp',
+      interceptor: this.#host.interceptorName(),
+      source: flow.source,
+      original: flow.original,
+      ...(name === undefined ? {} : { name }),
+      ...(service === undefined ? {} : { service }),
+      ...(dialer === undefined ? {} : { dialer }),
+      ...(flow.upstream === undefined ? {} : { upstream: flow.upstream }),
+      relay: flow.relay,
+      bytesUp: flow.bytesUp,
+      bytesDown: flow.bytesDown,
+      startedAt: flow.startedAt,
+      durationMs: Math.max(0, until - flow.startedAt),
+      ...(flow.connectedAt === 0 ? {} : { connectMs: flow.connectedAt - flow.startedAt }),
+      ...(flow.outcome === undefined ? {} : { outcome: flow.outcome }),
+    };
+  }
+}

@@ -1,0 +1,110 @@
+/** What control and a splice worker say to each other. Everything here survives structured cloning. */
+import type { Family } from '../api/flow.ts';
+import type { OriginalDestination } from '../api/point.ts';
+import type { LookupTableData } from '../capture/lookup-table.ts';
+import type { CountersData } from './counters.ts';
+import type { FlowSlabData } from './flow-slab.ts';
+import type { NameDirectoryData } from './name-directory.ts';
+import type { RecordRingData } from './record-ring.ts';
+
+/** A listening socket that a worker accepts from. The descriptor is control's. */
+export interface WorkerPoint {
+  readonly index: number;
+  readonly fd: number;
+  readonly family: Family;
+  readonly port: number;
+  readonly original: OriginalDestination;
+}
+
+/** One thing to try for a flow of a service. A plan is a list of these, tried in order. */
+export type DialStep =
+  /** Connect. Without `host`, to the flow's own destination; without `port`, to its port. */
+  | { readonly kind: 'route'; readonly dialer: number; readonly host?: string; readonly port?: number }
+  /** Hand the flow to a stream worker, which dials by the dialer of that index. */
+  | { readonly kind: 'stream'; readonly dialer: number }
+  | { readonly kind: 'reset'; readonly dialer: number }
+  | { readonly kind: 'drop'; readonly dialer: number };
+
+export interface WorkerLimits {
+  /** Flows of this worker. */
+  readonly flows: number;
+  /** Dials of one service that may be under way. */
+  readonly pendingDials: number;
+  /** Pipes kept for reuse when no bulk flow needs them. */
+  readonly idlePipes: number;
+}
+
+/** Milliseconds. */
+export interface WorkerTimeouts {
+  readonly connect: number;
+  readonly idle: number;
+  readonly halfClosed: number;
+}
+
+/** Everything a worker starts with. */
+export interface WorkerData {
+  readonly index: number;
+  readonly epoch: number;
+  readonly wakeFd: number;
+  readonly points: readonly WorkerPoint[];
+  readonly slab: FlowSlabData;
+  readonly records: RecordRingData;
+  readonly counters: CountersData;
+  readonly ledger: SharedArrayBuffer;
+  readonly mark: number;
+  readonly limits: WorkerLimits;
+  readonly timeouts: WorkerTimeouts;
+}
+
+/** The services as the worker sees them. Replaces the last one whole. */
+export interface TableMessage {
+  readonly type: 'table';
+  readonly generation: number;
+  readonly lookup: LookupTableData;
+  readonly names: NameDirectoryData;
+  readonly plans: ReadonlyArray<readonly [service: number, steps: readonly DialStep[]]>;
+  readonly unmatched: readonly DialStep[];
+  /** For how long flows that only the last table wanted are dialled directly. Milliseconds. */
+  readonly graceMs: number;
+  readonly timeouts: WorkerTimeouts;
+}
+
+export type ToWorker =
+  | TableMessage
+  | { readonly type: 'plan'; readonly service: number; readonly steps: readonly DialStep[] }
+  | {
+      readonly type: 'resolved';
+      readonly key: number | string;
+      /** Literals; empty when the name has none or could not be resolved. */
+      readonly addresses: readonly string[];
+      /** Milliseconds since the epoch until which the answer may be used again. */
+      readonly expiresAt: number;
+    }
+  | { readonly type: 'named'; readonly slot: number; readonly generation: number; readonly found: boolean }
+  | { readonly type: 'returned'; readonly slot: number; readonly generation: number; readonly outcome: number }
+  | { readonly type: 'points'; readonly points: readonly WorkerPoint[] }
+  /** Take no new flow; living ones go on. */
+  | { readonly type: 'drain' }
+  /** Reset all that lives, with this outcome. */
+  | { readonly type: 'reset'; readonly outcome: number }
+  | { readonly type: 'stop' }
+  /** Tests: throw as a bug would. */
+  | { readonly type: 'crash' };
+
+export type FromWorker =
+  | { readonly type: 'ready' }
+  | { readonly type: 'table-installed'; readonly generation: number }
+  /** A number is a name's index, a string a host of a route. */
+  | { readonly type: 'resolve'; readonly key: number | string }
+  /** An address of the assigned range that the directory does not know. */
+  | { readonly type: 'unnamed'; readonly slot: number; readonly generation: number; readonly address: string }
+  | { readonly type: 'canary'; readonly address: string; readonly port: number }
+  | {
+      readonly type: 'stream';
+      readonly slot: number;
+      readonly generation: number;
+      readonly dialer: number;
+      readonly fd: number;
+    }
+  | { readonly type: 'reset-done'; readonly flows: number }
+  | { readonly type: 'stopped' };

@@ -1,0 +1,314 @@
+/**
+ * The loop of a splice worker: one thread, blocked in epoll_wait, no event loop of Node and no `net.Socket`. Control
+ * speaks to it through a message port and an eventfd that wakes it; it answers through the same port.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { receiveMessageOnPort } from 'node:worker_threads';
+import { LookupTable } from '../capture/lookup-table.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD } from '../sys/constants.ts';
+import { EPOLL_DATA_OFFSET, EPOLL_EVENT_SIZE, writeEpollEvent } from '../sys/epoll.ts';
+import { checked, EINTR } from '../sys/errno.ts';
+import { errno } from '../sys/library.ts';
+import * as libc from '../sys/libc.ts';
+import { Acceptor, LISTENER_EVENT, WAKE_EVENT, type ServiceTables } from './acceptor.ts';
+import { AddressCache } from './address-cache.ts';
+import { at, Counters } from './counters.ts';
+import { DescriptorLedger } from './descriptor-ledger.ts';
+import { Dialing } from './dialing.ts';
+import { FlowLifecycle } from './flow-lifecycle.ts';
+import {
+  ACTIVE_AT,
+  DEADLINE,
+  DIALING,
+  F64,
+  FlowSlab,
+  FREE,
+  GENERATION,
+  I32,
+  outcomeOf,
+  READY,
+  RELAYING,
+  RESOLVING,
+  SIDE,
+  SIDE_EOF,
+  SIDE_ERROR,
+  SIDE_RDHUP,
+  SIDE_READABLE,
+  SIDE_WRITABLE,
+  STATE,
+  STREAMING,
+} from './flow-slab.ts';
+import type { FromWorker, ToWorker, WorkerData } from './messages.ts';
+import { NameDirectory } from './name-directory.ts';
+import { PipePool } from './pipe-pool.ts';
+import { RecordRing } from './record-ring.ts';
+import { FINISHED, MORE, SINK_FAILED, SOURCE_FAILED, SpliceRelay } from './splice-relay.ts';
+
+const MAX_EVENTS = 512;
+/** How long epoll_wait may block, and how often deadlines are looked at. Milliseconds. */
+const TICK = 250;
+/** Reads drop the bytes that answer an eventfd. */
+const wakeBytes = new Uint8Array(8);
+
+export class SpliceWorker {
+  readonly #data: WorkerData;
+  readonly #port: MessagePort;
+  readonly #epfd: number;
+  readonly #slab: FlowSlab;
+  readonly #counters: Counters;
+  readonly #ledger: DescriptorLedger;
+  readonly #pipes: PipePool;
+  readonly #relay: SpliceRelay;
+  readonly #flows: FlowLifecycle;
+  readonly #cache: AddressCache;
+  readonly #dialing: Dialing;
+  readonly #acceptor: Acceptor;
+  readonly #events = new DataView(new ArrayBuffer(MAX_EVENTS * EPOLL_EVENT_SIZE));
+  /** Slots that have more to do than one turn allowed. */
+  #ready: number[] = [];
+  #lastSweep = 0;
+  #stopping = false;
+
+  constructor(data: WorkerData, port: MessagePort) {
+    this.#data = data;
+    this.#port = port;
+    this.#slab = new FlowSlab(data.slab);
+    this.#counters = new Counters(data.counters);
+    this.#ledger = new DescriptorLedger(data.ledger);
+    this.#epfd = checked(libc.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1()', 'Raise the limit of open files.');
+    this.#ledger.opened(this.#epfd);
+    this.#pipes = new PipePool(this.#ledger, data.limits.idlePipes);
+    this.#relay = new SpliceRelay(this.#slab, this.#pipes, this.#counters);
+    this.#flows = new FlowLifecycle({
+      epfd: this.#epfd,
+      slab: this.#slab,
+      records: new RecordRing(data.records),
+      counters: this.#counters,
+      ledger: this.#ledger,
+      relay: this.#relay,
+      capacity: data.limits.flows,
+    });
+    this.#cache = new AddressCache((key) => this.#post({ type: 'resolve', key }));
+    const shared = {
+      slab: this.#slab,
+      counters: this.#counters,
+      ledger: this.#ledger,
+      flows: this.#flows,
+      post: (message: FromWorker) => this.#post(message),
+    };
+    this.#dialing = new Dialing(
+      { ...shared, cache: this.#cache, mark: data.mark, limits: data.limits },
+      data.timeouts,
+      data.points,
+    );
+    this.#acceptor = new Acceptor({ ...shared, epfd: this.#epfd, dialing: this.#dialing });
+    writeEpollEvent(this.#events, EPOLLIN, WAKE_EVENT, 0);
+    checked(
+      libc.epoll_ctl(this.#epfd, EPOLL_CTL_ADD, data.wakeFd, this.#events),
+      'epoll_ctl() for the wake descriptor',
+      'Report this.',
+    );
+  }
+
+  /** Runs until told to stop. Descriptors that are still open then are control's to close, by the ledger. */
+  run(): void {
+    this.#acceptor.listen(this.#data.points);
+    this.#post({ type: 'ready' });
+    const { totals } = this.#counters;
+    const events = this.#events;
+    while (!this.#stopping) {
+      const count = libc.epoll_wait(this.#epfd, events, MAX_EVENTS, this.#ready.length > 0 ? 0 : TICK);
+      if (count < 0) {
+        if (errno() === EINTR) continue;
+        checked(count, 'epoll_wait()', 'Report this.');
+      }
+      const now = Date.now();
+      totals[at.wakeups] = (totals[at.wakeups] as number) + 1;
+      totals[at.events] = (totals[at.events] as number) + count;
+      for (let n = 0; n < count; n++) {
+        const offset = n * EPOLL_EVENT_SIZE;
+        const low = events.getUint32(offset + EPOLL_DATA_OFFSET, true);
+        const high = events.getUint32(offset + EPOLL_DATA_OFFSET + 4, true);
+        if (low === WAKE_EVENT) this.#readMessages(now);
+        else if (low === LISTENER_EVENT) this.#acceptor.accept(high, now);
+        else this.#flowEvent(low >>> 1, low & 1, high, events.getUint32(offset, true), now);
+      }
+      if (this.#ready.length > 0) this.#turnReady(now);
+      if (now - this.#lastSweep >= TICK) this.#sweep(now);
+    }
+    this.#acceptor.unlisten();
+    this.#acceptor.closeSpare();
+    this.#pipes.closeAll();
+    this.#post({ type: 'stopped' });
+  }
+
+  #flowEvent(slot: number, side: number, generation: number, events: number, now: number): void {
+    const { i32 } = this.#slab;
+    const i = slot * I32;
+    const state = i32[i + STATE];
+    // An event of a descriptor that was closed earlier in this batch.
+    if (i32[i + GENERATION] !== generation || state === FREE || state === STREAMING) return;
+    let flags = i32[i + SIDE + side] as number;
+    if ((events & EPOLLIN) !== 0) flags |= SIDE_READABLE;
+    if ((events & EPOLLOUT) !== 0) flags |= SIDE_WRITABLE;
+    if ((events & EPOLLRDHUP) !== 0) flags |= SIDE_READABLE | SIDE_RDHUP;
+    // EPOLLHUP also comes when both directions have ended in order; only EPOLLERR is a reset.
+    if ((events & EPOLLHUP) !== 0) flags |= SIDE_READABLE | SIDE_RDHUP;
+    if ((events & EPOLLERR) !== 0) flags |= SIDE_READABLE | SIDE_RDHUP | SIDE_ERROR;
+    i32[i + SIDE + side] = flags;
+
+    if (state === RELAYING) {
+      this.#turn(slot, now);
+      return;
+    }
+    if (side === 0) {
+      // The client reset before its upstream was there.
+      if ((events & EPOLLERR) !== 0) this.#flows.finish(slot, 'client-reset');
+      return;
+    }
+    if (state === DIALING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) !== 0) {
+      if (this.#dialing.connected(slot, (events & (EPOLLERR | EPOLLHUP)) !== 0, now)) this.#turn(slot, now);
+    }
+  }
+
+  #turn(slot: number, now: number): void {
+    const up = this.#relay.up(slot, now);
+    if (up === SOURCE_FAILED || up === SINK_FAILED) {
+      this.#flows.finish(slot, up === SOURCE_FAILED ? 'client-reset' : 'upstream-reset');
+      return;
+    }
+    const down = this.#relay.down(slot, now);
+    if (down === SOURCE_FAILED || down === SINK_FAILED) {
+      this.#flows.finish(slot, down === SOURCE_FAILED ? 'upstream-reset' : 'client-reset');
+      return;
+    }
+    if (up === FINISHED && down === FINISHED) {
+      this.#flows.finish(slot, 'closed');
+      return;
+    }
+    const { i32 } = this.#slab;
+    const i = slot * I32;
+    if (up === MORE || down === MORE) {
+      if (i32[i + READY] === 0) {
+        i32[i + READY] = 1;
+        this.#ready.push(slot);
+      }
+      return;
+    }
+    // A side that was reset raises no further event: what it had sent has been passed on as far as it would go.
+    if (((i32[i + SIDE] as number) & SIDE_ERROR) !== 0) this.#flows.finish(slot, 'client-reset');
+    else if (((i32[i + SIDE + 1] as number) & SIDE_ERROR) !== 0) this.#flows.finish(slot, 'upstream-reset');
+  }
+
+  #turnReady(now: number): void {
+    const { i32 } = this.#slab;
+    const ready = this.#ready;
+    this.#ready = [];
+    for (const slot of ready) {
+      const i = slot * I32;
+      if (i32[i + READY] === 0) continue;
+      i32[i + READY] = 0;
+      if (i32[i + STATE] === RELAYING) this.#turn(slot, now);
+    }
+  }
+
+  #sweep(now: number): void {
+    this.#lastSweep = now;
+    this.#acceptor.resumeWhenDue(now);
+    const { i32, f64 } = this.#slab;
+    const { idle, halfClosed } = this.#dialing.timeouts;
+    for (let slot = 0; slot < this.#flows.high; slot++) {
+      const i = slot * I32;
+      const state = i32[i + STATE];
+      if (state === FREE || state === STREAMING) continue;
+      if (state === RELAYING) {
+        const quiet = now - (f64[slot * F64 + ACTIVE_AT] as number);
+        const sides = (i32[i + SIDE] as number) | (i32[i + SIDE + 1] as number);
+        if ((sides & SIDE_EOF) !== 0 && quiet > halfClosed) this.#flows.finish(slot, 'half-closed-timeout');
+        else if (quiet > idle) this.#flows.finish(slot, 'idle-timeout');
+        continue;
+      }
+      const deadline = f64[slot * F64 + DEADLINE] as number;
+      if (deadline !== 0 && now >= deadline) this.#dialing.expired(slot, now);
+    }
+  }
+
+  #readMessages(now: number): void {
+    libc.read(this.#data.wakeFd, wakeBytes, 8);
+    for (;;) {
+      const received = receiveMessageOnPort(this.#port) as { message: ToWorker } | undefined;
+      if (received === undefined) return;
+      this.#handle(received.message, now);
+    }
+  }
+
+  #handle(message: ToWorker, now: number): void {
+    const { i32 } = this.#slab;
+    switch (message.type) {
+      case 'table': {
+        const tables: ServiceTables = {
+          lookup: new LookupTable(message.lookup),
+          names: new NameDirectory(message.names),
+          plans: new Map(message.plans),
+          unmatched: message.unmatched,
+        };
+        this.#acceptor.replaceTables(tables, now + message.graceMs);
+        this.#dialing.timeouts = message.timeouts;
+        this.#post({ type: 'table-installed', generation: message.generation });
+        return;
+      }
+      case 'plan':
+        this.#acceptor.tables?.plans.set(message.service, message.steps);
+        return;
+      case 'resolved': {
+        const waiting = this.#cache.resolved(message.key, message.addresses, message.expiresAt);
+        for (let n = 0; n < waiting.length; n += 2) {
+          const slot = waiting[n] as number;
+          if (this.#isWaiting(slot, waiting[n + 1] as number)) this.#dialing.resume(slot, now);
+        }
+        return;
+      }
+      case 'named':
+        if (this.#isWaiting(message.slot, message.generation)) this.#acceptor.named(message.slot, message.found, now);
+        return;
+      case 'returned':
+        if (i32[message.slot * I32 + GENERATION] === message.generation) {
+          this.#flows.finish(message.slot, outcomeOf(message.outcome) ?? 'error');
+        }
+        return;
+      case 'points':
+        this.#dialing.points = message.points;
+        this.#acceptor.listen(message.points);
+        return;
+      case 'drain':
+        this.#acceptor.unlisten();
+        return;
+      case 'reset': {
+        const outcome = outcomeOf(message.outcome) ?? 'drained';
+        let flows = 0;
+        for (let slot = 0; slot < this.#flows.high; slot++) {
+          const state = i32[slot * I32 + STATE];
+          if (state === FREE || state === STREAMING) continue;
+          this.#flows.finish(slot, outcome);
+          flows++;
+        }
+        this.#post({ type: 'reset-done', flows });
+        return;
+      }
+      case 'stop':
+        this.#stopping = true;
+        return;
+      case 'crash':
+        throw new Error('crash requested by a test');
+    }
+  }
+
+  #isWaiting(slot: number, generation: number): boolean {
+    const i = slot * I32;
+    return this.#slab.i32[i + GENERATION] === generation && this.#slab.i32[i + STATE] === RESOLVING;
+  }
+
+  #post(message: FromWorker): void {
+    this.#port.postMessage(message);
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * One splice worker as control sees it: the thread, its shared memory, and what to do when the thread dies. A thread that
+ * dies takes no descriptor with it: its flows are reset and everything it had open is closed by the ledger.
+ */
+import { Worker } from 'node:worker_threads';
+import { FIRST_SERVICE } from '../api/capture.ts';
+import type { BoundPoint } from '../api/point.ts';
+import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
+import { checked } from '../sys/errno.ts';
+import * as libc from '../sys/libc.ts';
+import { closeWithReset } from '../sys/sockets.ts';
+import { Counters, SERVICE_ACTIVE, SERVICE_FIELDS, type CountersData } from './counters.ts';
+import { DescriptorLedger } from './descriptor-ledger.ts';
+import {
+  ACTIVE_AT,
+  F64,
+  FlowSlab,
+  FREE,
+  I32,
+  OUTCOME,
+  outcomeCode,
+  STATE,
+  STREAMING,
+  type SlotSnapshot,
+} from './flow-slab.ts';
+import type { FromWorker, ToWorker, WorkerData, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
+import { RecordRing } from './record-ring.ts';
+
+/** Ended flows that may wait for control; at 10,000 a second and a look every 50 ms there are 500. */
+const RECORDS = 8192;
+
+const ENTRY = new URL(`./worker-thread.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
+const wakeValue = new BigInt64Array([1n]);
+
+export interface WorkerSettings {
+  readonly index: number;
+  readonly mark: number;
+  readonly limits: WorkerLimits;
+  readonly timeouts: WorkerTimeouts;
+  /** Service ids must stay below. */
+  readonly serviceCapacity: number;
+}
+
+/** What a worker tells besides its messages. */
+export interface WorkerEvents {
+  readonly message: (worker: WorkerHandle, message: FromWorker) => void;
+  /** The thread is gone; its flows have been reset and are handed over as records. */
+  readonly died: (worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]) => void;
+}
+
+export class WorkerHandle {
+  readonly settings: WorkerSettings;
+  /** Grows with each successor; part of flow ids. */
+  epoch = 0;
+  deaths = 0;
+  running = false;
+  slab: FlowSlab;
+  records: RecordRing;
+  readonly counters: Counters;
+  readonly #countersData: CountersData;
+  readonly #ledger = new DescriptorLedger();
+  readonly #wakeFd: number;
+  readonly #events: WorkerEvents;
+  #thread: Worker | undefined;
+  #expectedExit = false;
+  #lostBefore = 0;
+
+  constructor(settings: WorkerSettings, events: WorkerEvents) {
+    this.settings = settings;
+    this.#events = events;
+    this.slab = new FlowSlab(FlowSlab.allocate(settings.limits.flows));
+    this.records = new RecordRing(RecordRing.allocate(RECORDS));
+    this.#countersData = Counters.allocate(settings.serviceCapacity);
+    this.counters = new Counters(this.#countersData);
+    this.#wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), 'eventfd()', 'Raise the limit of open files.');
+  }
+
+  get activeFlows(): number {
+    return this.slab.head[1] as number;
+  }
+
+  /** Records that the ring had no room for, over all lives of this worker. */
+  get recordsLost(): number {
+    return this.#lostBefore + this.records.lost;
+  }
+
+  /** Starts the thread; resolves when it accepts. Rejects when it dies before. */
+  start(points: readonly BoundPoint[]): Promise<void> {
+    const data: WorkerData = {
+      index: this.settings.index,
+      epoch: this.epoch,
+      wakeFd: this.#wakeFd,
+      points: pointsOf(points, this.settings.index),
+      slab: this.slab.data,
+      records: this.records.data,
+      counters: this.#countersData,
+      ledger: this.#ledger.buffer,
+      mark: this.settings.mark,
+      limits: this.settings.limits,
+      timeouts: this.settings.timeouts,
+    };
+    const thread = new Worker(ENTRY, { workerData: data, name: `weir-splice-${this.settings.index}` });
+    this.#thread = thread;
+    this.#expectedExit = false;
+    let failure: Error | undefined;
+    return new Promise((resolve, reject) => {
+      thread.on('message', (message: FromWorker) => {
+        if (message.type === 'ready') {
+          this.running = true;
+          resolve();
+        } else if (message.type === 'stopped') this.#expectedExit = true;
+        else this.#events.message(this, message);
+      });
+      thread.on('error', (error) => {
+        failure = error instanceof Error ? error : new Error(String(error));
+      });
+      thread.on('exit', () => {
+        const wasRunning = this.running;
+        this.running = false;
+        if (this.#expectedExit) {
+          this.#closeDescriptors();
+          return;
+        }
+        const error = failure ?? new Error('the thread ended without a reason');
+        const flows = this.#bury();
+        if (wasRunning) this.#events.died(this, error, flows);
+        else reject(error);
+      });
+    });
+  }
+
+  post(message: ToWorker): void {
+    if (this.#thread === undefined) return;
+    this.#thread.postMessage(message);
+    this.wake();
+  }
+
+  /** Ends a blocking epoll_wait; called from `process.on('exit')` too, or the process could not end. */
+  wake(): void {
+    libc.write(this.#wakeFd, wakeValue, 8);
+  }
+
+  /** Stops the thread and waits for it. Flows that still live are cut without a record: drain and reset them before. */
+  async stop(): Promise<void> {
+    const thread = this.#thread;
+    if (thread === undefined) return;
+    this.#thread = undefined;
+    if (this.running) {
+      const gone = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+      this.#expectedExit = true;
+      thread.postMessage({ type: 'stop' } satisfies ToWorker);
+      this.wake();
+      await gone;
+    }
+    libc.close(this.#wakeFd);
+  }
+
+  /** Resets the flows of a dead thread, keeps their last state for the records, and starts over with fresh memory. */
+  #bury(): readonly SlotSnapshot[] {
+    this.#closeDescriptors();
+    const dead: SlotSnapshot[] = [];
+    const { slab } = this;
+    this.records.drain((record) => dead.push(record));
+    for (let slot = 0; slot < (slab.head[0] as number); slot++) {
+      const state = slab.i32[slot * I32 + STATE];
+      if (state === FREE || state === STREAMING) continue;
+      slab.i32[slot * I32 + OUTCOME] = outcomeCode('worker-died');
+      slab.f64[slot * F64 + ACTIVE_AT] = Date.now();
+      dead.push(slab.snapshot(slot));
+    }
+    this.deaths++;
+    this.epoch++;
+    this.#lostBefore += this.records.lost;
+    this.slab = new FlowSlab(FlowSlab.allocate(this.settings.limits.flows));
+    this.records = new RecordRing(RecordRing.allocate(RECORDS));
+    for (let service = 0; service < this.settings.serviceCapacity; service++) {
+      this.counters.services[service * SERVICE_FIELDS + SERVICE_ACTIVE] = 0;
+    }
+    return dead;
+  }
+
+  #closeDescriptors(): void {
+    for (const fd of this.#ledger.takeAll()) closeWithReset(fd);
+  }
+}
+
+/** The descriptors of a point that belong to one worker. */
+export function pointsOf(points: readonly BoundPoint[], worker: number): readonly WorkerPoint[] {
+  return points
+    .filter((point) => point.network.protocol === 'tcp')
+    .map((point, index) => ({
+      index,
+      fd: point.fds[worker] as number,
+      family: point.network.family,
+      port: point.port,
+      original: point.original,
+    }));
+}
+
+/** Room for service ids: twice what is configured, and never less than a few thousand reloads need. */
+export function serviceCapacityFor(services: number): number {
+  return Math.max(4096, FIRST_SERVICE + 2 * services);
+}

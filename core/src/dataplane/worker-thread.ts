@@ -1,0 +1,8 @@
+/** The entry of a splice worker's thread. */
+import { parentPort, workerData } from 'node:worker_threads';
+import type { WorkerData } from './messages.ts';
+import { SpliceWorker } from './splice-worker.ts';
+
+if (parentPort === null) throw new Error('this module runs in a worker thread');
+new SpliceWorker(workerData as WorkerData, parentPort).run();
+parentPort.close();
