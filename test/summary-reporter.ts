@@ -1,18 +1,29 @@
-/** A vitest reporter whose last line is plain text that any tool can read: `N passed, N failed, N skipped`. */
+/**
+ * A vitest reporter whose last line is plain text that any tool can read: `N passed, N failed, N skipped`. Tests that did
+ * not run are named. With WEIR_SUMMARY=FILE the counts are also appended to that file, as one line of JSON.
+ */
+import { appendFileSync } from 'node:fs';
 import type { Reporter, TestModule } from 'vitest/node';
 
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0 };
+    const skipped: string[] = [];
     for (const module of modules) {
       // A file that does not load has no tests to count; it is a failure all the same.
       if (module.errors().length > 0) counts.failed++;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === 'passed' || state === 'failed') counts[state]++;
-        else counts.skipped++;
+        else {
+          counts.skipped++;
+          skipped.push(`${module.relativeModuleId}: ${test.fullName}`);
+        }
       }
     }
+    for (const name of skipped) process.stdout.write(`not run: ${name}\n`);
+    const file = process.env['WEIR_SUMMARY'];
+    if (file) appendFileSync(file, `${JSON.stringify(counts)}\n`);
     process.stdout.write(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
   }
 }

@@ -1,0 +1,168 @@
+// Everything that Weir's commands need, made ready once: npm packages, Debian packages, the build. Plain JavaScript that
+// runs on any Node >= 20 with nothing installed. A second run finds nothing to do and takes a fraction of a second.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '');
+
+/** Debian packages, what brings them here, and what cannot be done without them. */
+const DEBIAN_PACKAGES = [
+  {
+    name: 'iproute2',
+    file: '/usr/sbin/ip',
+    for: 'start',
+    without: 'no private hosts, no policy routing: nothing works',
+  },
+  {
+    name: 'util-linux',
+    file: '/usr/bin/unshare',
+    for: 'start',
+    without: 'no private hosts for npm start and the tests',
+  },
+  { name: 'nftables', file: '/usr/sbin/nft', for: 'start', without: 'no nft binary as fallback, no snapshot of rules' },
+  {
+    name: 'libnftables1',
+    library: 'libnftables.so.1',
+    for: 'start',
+    without: 'the nft interceptor has to start a process per change',
+  },
+  { name: 'iptables', file: '/usr/sbin/iptables', for: 'start', without: 'snapshots of host state leave iptables out' },
+  { name: 'curl', file: '/usr/bin/curl', for: 'start', without: 'npm start has no client to show' },
+  { name: 'procps', file: '/usr/bin/pgrep', for: 'test', without: 'some tests cannot look at processes' },
+  { name: 'kmod', file: '/usr/sbin/modprobe', for: 'test', without: 'kernel modules must be loaded by hand' },
+  { name: 'iperf3', file: '/usr/bin/iperf3', for: 'test', without: 'no iperf3 rows in the benchmark' },
+  { name: 'haproxy', file: '/usr/sbin/haproxy', for: 'test', without: 'no comparison with HAProxy' },
+  { name: 'bind9-dnsutils', file: '/usr/bin/dig', for: 'test', without: 'no DNS tests with dig' },
+  { name: 'dnsmasq-base', file: '/usr/sbin/dnsmasq', for: 'test', without: 'no DNS upstream of another make in tests' },
+  { name: 'strace', file: '/usr/bin/strace', for: 'test', without: 'no guard that counts system calls' },
+];
+
+const say = (text) => process.stdout.write(`set-up: ${text}\n`);
+
+/** A failure with its remedy; printed without a stack trace. */
+export class SetupError extends Error {}
+
+function run(program, args, options = {}) {
+  const result = spawnSync(program, args, { cwd: ROOT, encoding: 'utf8', maxBuffer: 64 * 2 ** 20, ...options });
+  return {
+    ok: result.status === 0,
+    output: `${result.stdout ?? ''}${result.stderr ?? ''}${result.error?.message ?? ''}`,
+  };
+}
+
+/** The last lines of what a program said: where the reason stands. */
+const tail = (text, lines = 15) => text.trimEnd().split('\n').slice(-lines).join('\n');
+
+/** Node 24 from the npm package where it is installed, else this Node if it is new enough. */
+export function nodePath() {
+  const packaged = join(ROOT, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node');
+  if (existsSync(packaged) && run(packaged, ['--version']).ok) return packaged;
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 22 || (major === 22 && minor >= 18)) return process.execPath;
+  throw new SetupError(
+    `Weir is developed on Node 24, this is ${process.versions.node}, and the npm package that brings Node 24 is not there ` +
+      `for linux-${process.arch}. Install Node 24 (https://nodejs.org) and run the command again with it.`,
+  );
+}
+
+/** The environment in which programs of node_modules run on that Node. */
+export function environment() {
+  return {
+    ...process.env,
+    PATH: `${dirname(nodePath())}:${join(ROOT, 'node_modules', '.bin')}:${process.env.PATH ?? ''}`,
+  };
+}
+
+function installNpmPackages() {
+  const lock = join(ROOT, 'package-lock.json');
+  const stamp = join(ROOT, 'node_modules', '.weir-setup');
+  const installed = join(ROOT, 'node_modules', '.package-lock.json');
+  const digest = existsSync(lock) ? createHash('sha256').update(readFileSync(lock)).digest('hex') : 'none';
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) return;
+  // Installed by hand, and nothing has changed since.
+  const current = existsSync(lock) && existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs;
+  if (!current) {
+    say('installing npm packages (once, about half a minute)');
+    const flags = ['--ignore-scripts', '--no-audit', '--no-fund'];
+    const { ok, output } = run('npm', [existsSync(lock) ? 'ci' : 'install', ...flags]);
+    if (!ok) {
+      throw new SetupError(`npm could not install the packages:\n${tail(output)}\nCheck the network and run it again.`);
+    }
+  }
+  writeFileSync(stamp, digest);
+}
+
+function hasDebianPackage({ file, library }) {
+  if (file) return existsSync(file) || existsSync(file.replace('/usr/', '/'));
+  const directories = [
+    '/usr/lib',
+    '/lib',
+    '/usr/lib64',
+    ...['x86_64', 'aarch64'].map((cpu) => `/usr/lib/${cpu}-linux-gnu`),
+  ];
+  return directories.some((directory) => existsSync(join(directory, library)));
+}
+
+function installDebianPackages(purpose) {
+  const wanted = DEBIAN_PACKAGES.filter((entry) => purpose === 'test' || entry.for === 'start');
+  const missing = () => wanted.filter((entry) => !hasDebianPackage(entry));
+  const before = missing();
+  if (before.length === 0) return;
+  const names = before.map(({ name }) => name);
+  if (process.getuid() === 0 && existsSync('/usr/bin/apt-get')) {
+    say(`installing ${names.join(' ')}`);
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const install = () => run('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...names], { env });
+    let result = install();
+    if (!result.ok) {
+      run('apt-get', ['update', '-q'], { env });
+      result = install();
+    }
+    if (!result.ok) say(`apt-get did not succeed:\n${tail(result.output)}`);
+  }
+  const left = missing();
+  if (left.length === 0) return;
+  for (const { name, without } of left) say(`missing: ${name} (${without})`);
+  say(`to have everything: sudo apt-get install ${left.map(({ name }) => name).join(' ')}`);
+}
+
+function build() {
+  const tsc = realpathSync(join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'));
+  const { ok, output } = run(nodePath(), [tsc, '-b'], { env: environment() });
+  if (!ok) throw new SetupError(`The build failed:\n${tail(output, 40)}\nMend the sources and run it again.`);
+}
+
+/**
+ * Makes everything ready.
+ * @param {{ purpose: 'start' | 'test' }} options `start`: what npm start needs; `test`: also what tests and bench need.
+ * @throws {SetupError}
+ */
+export function setup({ purpose }) {
+  const [major = 0] = process.versions.node.split('.').map(Number);
+  if (process.platform !== 'linux') throw new SetupError(`Weir is for Linux, and this is ${process.platform}.`);
+  if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old. Install Node 20 or newer.`);
+  installNpmPackages();
+  installDebianPackages(purpose);
+  build();
+}
+
+/** Runs a command's main function; a failure of the set-up is told in a sentence and ends with exit code 1. */
+export async function main(body) {
+  try {
+    process.exitCode = await body();
+  } catch (error) {
+    if (!(error instanceof SetupError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await main(async () => {
+    setup({ purpose: 'test' });
+    return 0;
+  });
+}
