@@ -102,6 +102,12 @@ export function numberToAddress(family: Family, value: bigint): string {
   return bytesToAddress(bytes);
 }
 
+/** The four 32-bit words of an IPv6 address, the most significant first. */
+export function addressToWords(value: bigint): [number, number, number, number] {
+  const word = (shift: bigint) => Number((value >> shift) & 0xffff_ffffn);
+  return [word(96n), word(64n), word(32n), word(0n)];
+}
+
 /** 32 or 128. */
 export function widthOf(family: Family): 32 | 128 {
   return family === 4 ? 32 : 128;
@@ -148,4 +154,28 @@ export function prefixBounds(prefix: Prefix): readonly [bigint, bigint] {
 
 export function prefixContains(prefix: Prefix, family: Family, address: bigint): boolean {
   return prefix.family === family && (address & maskOf(family, prefix.length)) === prefix.address;
+}
+
+/** Order of rows: by family, address, then length, so that a prefix stands before those inside it. */
+export function comparePrefixes(a: Prefix, b: Prefix): number {
+  if (a.family !== b.family) return a.family - b.family;
+  if (a.address !== b.address) return a.address < b.address ? -1 : 1;
+  return a.length - b.length;
+}
+
+/** The fewest prefixes that hold exactly the addresses from `first` to `last`, in order. */
+export function prefixesBetween(family: Family, first: bigint, last: bigint): readonly Prefix[] {
+  const width = widthOf(family);
+  const prefixes: Prefix[] = [];
+  for (let address = first; address <= last;) {
+    let host = 0;
+    while (host < width) {
+      const size = 1n << BigInt(host + 1);
+      if ((address & (size - 1n)) !== 0n || address + size - 1n > last) break;
+      host++;
+    }
+    prefixes.push({ family, address, length: width - host });
+    address += 1n << BigInt(host);
+  }
+  return prefixes;
 }

@@ -1,0 +1,220 @@
+/**
+ * The steered part of a capture set as disjoint boxes, which is what kernels can hold: with these there is no
+ * precedence left to evaluate, and the order in which elements are inserted does not matter.
+ */
+import type { CapturePorts, CaptureSet } from '../api/capture.ts';
+import type { Family, Prefix, Protocol } from '../api/flow.ts';
+import { prefixesBetween, widthOf } from './address.ts';
+import type { Choices } from './choices.ts';
+import { destinationSegments, masked, NO_PORTS, prefixSegments, type Segment, sourceSegments } from './segments.ts';
+import { isSteered } from './verdict.ts';
+
+/** Destinations × one protocol × ports, and sources where they are limited. All bounds are inclusive. */
+export interface Box {
+  readonly firstAddress: bigint;
+  readonly lastAddress: bigint;
+  readonly protocol: Protocol;
+  readonly firstPort: number;
+  readonly lastPort: number;
+  /** The first and the last source; absent: any source. */
+  readonly sources?: readonly [bigint, bigint];
+}
+
+export interface BoxOptions {
+  /** Only destinations within these prefixes. */
+  readonly inside?: readonly Prefix[];
+  /** Only destinations outside of these prefixes. */
+  readonly outside?: readonly Prefix[];
+}
+
+/**
+ * Boxes that together hold exactly the flows of one family that `decide` steers to a service or denies. No two boxes
+ * overlap; those with sources are apart from those without too, so that they may be kept in a set of their own.
+ * Sorted by first address; neighbours in addresses, ports or sources are one box where they can be.
+ */
+export function steeredBoxes(set: CaptureSet, family: Family, options: BoxOptions = {}): readonly Box[] {
+  const faces = new FaceTable(family);
+  const lastOfSpace = (1n << BigInt(widthOf(family))) - 1n;
+  const boxes: Array<{ -readonly [Key in keyof Box]: Box[Key] }> = [];
+  /** Place in `boxes` of each face that goes on at the address reached. */
+  const standing = new Map<number, number>();
+  const close = (face: number, lastAddress: bigint) => {
+    const box = boxes[standing.get(face) as number];
+    if (box) box.lastAddress = lastAddress;
+    standing.delete(face);
+  };
+  let before: readonly number[] = [];
+  for (const { first, value } of selected(set, family, options)) {
+    const now = faces.of(value);
+    if (now === before) continue;
+    const { ended, begun } = faces.difference(before, now);
+    for (const face of ended) close(face, first - 1n);
+    for (const face of begun) {
+      standing.set(face, boxes.length);
+      boxes.push({ firstAddress: first, lastAddress: lastOfSpace, ...(faces.faces[face] as Face) });
+    }
+    before = now;
+  }
+  return boxes;
+}
+
+/**
+ * The fewest prefixes that hold every destination of one family with at least one steered port: what needs a route
+ * for captured flows to leave the socket at all.
+ */
+export function steeredPrefixes(set: CaptureSet, family: Family, options: BoxOptions = {}): readonly Prefix[] {
+  const faces = new FaceTable(family);
+  const segments = selected(set, family, options);
+  const prefixes: Prefix[] = [];
+  let from: bigint | undefined;
+  const finish = (end: bigint) => {
+    if (from !== undefined) prefixes.push(...prefixesBetween(family, from, end - 1n));
+    from = undefined;
+  };
+  for (const { first, value } of segments) {
+    if (faces.of(value).length === 0) finish(first);
+    else from ??= first;
+  }
+  finish(1n << BigInt(widthOf(family)));
+  return prefixes;
+}
+
+function selected(
+  set: CaptureSet,
+  family: Family,
+  { inside, outside }: BoxOptions,
+): ReadonlyArray<Segment<readonly CapturePorts[]>> {
+  let segments = destinationSegments(set.rows, family);
+  if (inside) segments = masked(segments, prefixSegments(inside, family), true, NO_PORTS);
+  if (outside) segments = masked(segments, prefixSegments(outside, family), false, NO_PORTS);
+  return segments;
+}
+
+/** A box without its addresses. */
+type Face = Omit<Box, 'firstAddress' | 'lastAddress'>;
+
+/** Faces by number. The same stretches give the same list of numbers, as the same array. */
+class FaceTable {
+  readonly faces: Face[] = [];
+  readonly #family: Family;
+  readonly #byKey = new Map<string, number>();
+  readonly #lists = new Map<readonly CapturePorts[], readonly number[]>();
+  readonly #sources = new Map<Choices, SourceSet>();
+  readonly #sourceSets = new Map<string, SourceSet>();
+  readonly #differences = new Map<readonly number[], Map<readonly number[], Difference>>();
+
+  constructor(family: Family) {
+    this.#family = family;
+    this.#lists.set(NO_PORTS, []);
+  }
+
+  /** Ascending. */
+  of(stretches: readonly CapturePorts[]): readonly number[] {
+    const known = this.#lists.get(stretches);
+    if (known) return known;
+    const list: number[] = [];
+    for (let at = 0; at < stretches.length; at++) {
+      const { protocol, first, last, choices } = stretches[at] as CapturePorts;
+      const sources = this.#sourcesOf(choices);
+      if (sources.intervals.length === 0) continue;
+      let lastPort = last;
+      // What different services take is one box when it lies side by side.
+      for (let next = stretches[at + 1]; next; next = stretches[at + 1]) {
+        if (next.protocol !== protocol || next.first !== lastPort + 1) break;
+        if (this.#sourcesOf(next.choices) !== sources) break;
+        lastPort = next.last;
+        at++;
+      }
+      for (const interval of sources.intervals) {
+        list.push(this.#number(protocol, first, lastPort, sources.any ? undefined : interval));
+      }
+    }
+    list.sort((a, b) => a - b);
+    this.#lists.set(stretches, list);
+    return list;
+  }
+
+  difference(before: readonly number[], now: readonly number[]): Difference {
+    let after = this.#differences.get(before);
+    if (!after) this.#differences.set(before, (after = new Map()));
+    let difference = after.get(now);
+    if (!difference) after.set(now, (difference = differenceOf(before, now)));
+    return difference;
+  }
+
+  #number(protocol: Protocol, firstPort: number, lastPort: number, sources: SourceInterval | undefined): number {
+    const key = `${protocol}${firstPort}-${lastPort}${sources ? `@${sources[0]}-${sources[1]}` : ''}`;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const number = this.faces.push({ protocol, firstPort, lastPort, ...(sources ? { sources } : {}) }) - 1;
+    this.#byKey.set(key, number);
+    return number;
+  }
+
+  #sourcesOf(choices: Choices): SourceSet {
+    const known = this.#sources.get(choices);
+    if (known) return known;
+    const intervals = steeredSources(choices, this.#family);
+    const key = intervals.join(' ');
+    let sources = this.#sourceSets.get(key);
+    if (!sources) {
+      const all = (1n << BigInt(widthOf(this.#family))) - 1n;
+      const any = intervals[0]?.[0] === 0n && intervals[0][1] === all;
+      this.#sourceSets.set(key, (sources = { intervals, any }));
+    }
+    this.#sources.set(choices, sources);
+    return sources;
+  }
+}
+
+type SourceInterval = readonly [bigint, bigint];
+
+interface SourceSet {
+  /** Ascending, disjoint, not adjacent. */
+  readonly intervals: readonly SourceInterval[];
+  /** True when the one interval is every source. */
+  readonly any: boolean;
+}
+
+interface Difference {
+  readonly ended: readonly number[];
+  readonly begun: readonly number[];
+}
+
+function steeredSources(choices: Choices, family: Family): readonly SourceInterval[] {
+  const intervals: SourceInterval[] = [];
+  let from: bigint | undefined;
+  const finish = (end: bigint) => {
+    if (from !== undefined) intervals.push([from, end - 1n]);
+    from = undefined;
+  };
+  for (const { first, value } of sourceSegments(choices, family)) {
+    if (isSteered(value)) from ??= first;
+    else finish(first);
+  }
+  finish(1n << BigInt(widthOf(family)));
+  return intervals;
+}
+
+/** Both lists are ascending. */
+function differenceOf(before: readonly number[], now: readonly number[]): Difference {
+  const ended: number[] = [];
+  const begun: number[] = [];
+  let b = 0;
+  let n = 0;
+  while (b < before.length || n < now.length) {
+    const old = before[b] ?? Infinity;
+    const next = now[n] ?? Infinity;
+    if (old === next) {
+      b++;
+      n++;
+    } else if (old < next) {
+      ended.push(old);
+      b++;
+    } else {
+      begun.push(next);
+      n++;
+    }
+  }
+  return { ended, begun };
+}
