@@ -1,4 +1,5 @@
 /** A resolver turns questions into answers. Resolvers form a chain by priority; the first that answers wins. */
+import type { Protocol } from './flow.ts';
 import type { Logger } from './logger.ts';
 import type { StandardSchema } from './schema.ts';
 
@@ -9,6 +10,8 @@ export interface Question {
   readonly type: string;
   /** Always `IN` today. */
   readonly class: string;
+  /** How the client asked; a resolver that passes the query on asks in the same way. */
+  readonly transport: Protocol;
   /** The query as it came, for resolvers that pass it on unchanged. */
   readonly raw: Uint8Array;
 }

@@ -1,0 +1,112 @@
+/** What the resolver counts. Plain numbers that only grow; read at any time. */
+import type { ResponseCode } from './message.ts';
+
+export interface DnsCounters {
+  queriesUdp: number;
+  queriesTcp: number;
+  queriesA: number;
+  queriesAaaa: number;
+  queriesOther: number;
+  /** Answered from Weir's own zone. */
+  answeredAssigned: number;
+  /** Answered from the hosts file. */
+  answeredHosts: number;
+  /** Answered with an upstream's bytes. */
+  answeredForwarded: number;
+  /** Answered as `resolver.unanswerable` says, because no resolver knew. */
+  answeredUnanswerable: number;
+  responsesNoerror: number;
+  responsesNxdomain: number;
+  responsesServfail: number;
+  responsesRefused: number;
+  responsesFormerr: number;
+  responsesNotimp: number;
+  /** Cut to the client's size, with TC set. */
+  truncated: number;
+  /** Answered with FORMERR, or dropped because it was no query. */
+  malformed: number;
+  /** A resolver or the announcement of an address failed unexpectedly. */
+  resolverErrors: number;
+  /** A response could not be sent. */
+  sendErrors: number;
+  /** Queries dropped because `inFlight` of them were being answered. */
+  inFlightLimitHits: number;
+  /** Queries refused because as many were waiting for upstreams as may. */
+  forwardLimitHits: number;
+  tcpConnections: number;
+  tcpConnectionLimitHits: number;
+  tcpIdleClosed: number;
+  forwarded: number;
+  upstreamTimeouts: number;
+  /** An upstream refused, reset, or could not be reached. */
+  upstreamErrors: number;
+  /** A response with a wrong id or question: late, or forged. */
+  upstreamMismatched: number;
+  lookups: number;
+  lookupCacheHits: number;
+  lookupsCoalesced: number;
+  lookupsFailed: number;
+  /** Names that got an address. */
+  assigned: number;
+  /** Names that got none, because all are taken or `limits.names` is reached. */
+  poolExhausted: number;
+}
+
+export function createDnsCounters(): DnsCounters {
+  return {
+    queriesUdp: 0,
+    queriesTcp: 0,
+    queriesA: 0,
+    queriesAaaa: 0,
+    queriesOther: 0,
+    answeredAssigned: 0,
+    answeredHosts: 0,
+    answeredForwarded: 0,
+    answeredUnanswerable: 0,
+    responsesNoerror: 0,
+    responsesNxdomain: 0,
+    responsesServfail: 0,
+    responsesRefused: 0,
+    responsesFormerr: 0,
+    responsesNotimp: 0,
+    truncated: 0,
+    malformed: 0,
+    resolverErrors: 0,
+    sendErrors: 0,
+    inFlightLimitHits: 0,
+    forwardLimitHits: 0,
+    tcpConnections: 0,
+    tcpConnectionLimitHits: 0,
+    tcpIdleClosed: 0,
+    forwarded: 0,
+    upstreamTimeouts: 0,
+    upstreamErrors: 0,
+    upstreamMismatched: 0,
+    lookups: 0,
+    lookupCacheHits: 0,
+    lookupsCoalesced: 0,
+    lookupsFailed: 0,
+    assigned: 0,
+    poolExhausted: 0,
+  };
+}
+
+const RESPONSE_COUNTERS = {
+  NOERROR: 'responsesNoerror',
+  FORMERR: 'responsesFormerr',
+  BADVERS: 'responsesFormerr',
+  SERVFAIL: 'responsesServfail',
+  NXDOMAIN: 'responsesNxdomain',
+  NOTIMP: 'responsesNotimp',
+  REFUSED: 'responsesRefused',
+} as const satisfies Record<ResponseCode, keyof DnsCounters>;
+
+export function countResponse(counters: DnsCounters, code: ResponseCode): void {
+  counters[RESPONSE_COUNTERS[code]]++;
+}
+
+export function countQuery(counters: DnsCounters, type: string): void {
+  if (type === 'A') counters.queriesA++;
+  else if (type === 'AAAA') counters.queriesAaaa++;
+  else counters.queriesOther++;
+}

@@ -1,0 +1,74 @@
+/**
+ * resolv.conf(5): reading it, and what Weir writes in its place.
+ *
+ * The first line of a file that Weir wrote says whose it is and carries a hash of the rest. So a later process tells
+ * from the file alone whether it is still what Weir wrote, or somebody has changed it since.
+ */
+import { createHash } from 'node:crypto';
+import { isAddress } from '../capture/address.ts';
+
+/** Servers that libc asks at most (MAXNS in resolv.h). */
+const MAX_NAMESERVERS = 3;
+
+export interface ResolvConf {
+  /** As written, at most three; an IPv6 zone stays in place. Empty when the file names none. */
+  readonly nameservers: readonly string[];
+  readonly search: readonly string[];
+  readonly options: readonly string[];
+}
+
+export function parseResolvConf(text: string): ResolvConf {
+  const nameservers: string[] = [];
+  let search: readonly string[] = [];
+  const options: string[] = [];
+  for (const line of text.split('\n')) {
+    const [keyword, ...values] = line.trim().split(/\s+/);
+    const [first = ''] = values;
+    if (keyword === 'nameserver') {
+      if (isAddress(first.replace(/%.*/, '')) && nameservers.length < MAX_NAMESERVERS) nameservers.push(first);
+    } else if (keyword === 'search') search = values;
+    else if (keyword === 'domain') search = [first];
+    else if (keyword === 'options') options.push(...values);
+  }
+  return { nameservers, search, options };
+}
+
+const MARKER = /^# weir (\S+): sha256 ([0-9a-f]{64}) of what follows/;
+const KEPT = /^\s*(?:search|domain|options|sortlist)\s/;
+
+/** Trailing line breaks do not count: a write that was cut short leaves some. */
+function hashOf(body: string): string {
+  return createHash('sha256').update(body.replace(/\n+$/, ''), 'latin1').digest('hex');
+}
+
+/**
+ * The file that sends the host's queries to `nameservers`. Search list, options and sort list stay as they are.
+ * @param original the file before, one character per byte.
+ * @param backup where the original is kept, for the reader of the file.
+ */
+export function renderResolvConf(
+  original: string,
+  nameservers: readonly string[],
+  owner: string,
+  backup: string,
+): string {
+  const lines = [
+    ...nameservers.slice(0, MAX_NAMESERVERS).map((address) => `nameserver ${address}`),
+    ...original.split('\n').filter((line) => KEPT.test(line)),
+  ];
+  const body = `${lines.join('\n')}\n`;
+  return `# weir ${owner}: sha256 ${hashOf(body)} of what follows; the original is in ${backup}\n${body}`;
+}
+
+/** Which Weir wrote a file, and whether it is still as it was written. */
+export interface Authorship {
+  readonly owner: string;
+  readonly untouched: boolean;
+}
+
+/** Undefined for a file that no Weir wrote. */
+export function authorOf(text: string): Authorship | undefined {
+  const [, owner, hash] = MARKER.exec(text) ?? [];
+  if (owner === undefined) return undefined;
+  return { owner, untouched: hashOf(text.slice(text.indexOf('\n') + 1)) === hash };
+}

@@ -1,0 +1,78 @@
+/** One UDP socket that takes queries and sends answers. */
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import type { Endpoint } from '../api/flow.ts';
+import { familyOf } from '../capture/address.ts';
+import { SO_RCVBUF, SO_RCVBUFFORCE, SOL_SOCKET } from '../sys/constants.ts';
+import * as libc from '../sys/libc.ts';
+import { openSocket, socketName } from '../sys/sockets.ts';
+import { listenFailure } from './listen-failure.ts';
+
+/**
+ * Bytes of the kernel's receive queue. The default holds fewer than 300 queries, and a client whose query is lost asks
+ * again only after seconds; this holds a burst of about 10,000.
+ */
+const RECEIVE_BUFFER = 8 * 1024 * 1024;
+/** Bytes of answers waiting to be sent, over which answers are dropped. */
+const SEND_QUEUE = 4 * 1024 * 1024;
+
+export interface UdpListenerOptions {
+  readonly endpoint: Endpoint;
+  readonly mark: number;
+  /** Answers `message`, or not; never rejects. */
+  readonly respond: (message: Buffer) => Promise<Buffer | undefined> | undefined;
+  readonly onSendError: () => void;
+}
+
+export class UdpListener {
+  readonly endpoint: Endpoint;
+  readonly #socket: Socket;
+  readonly #options: UdpListenerOptions;
+  #closed = false;
+
+  /** Opens the socket and takes queries at once. @throws WeirError when the endpoint cannot be had. */
+  constructor(options: UdpListenerOptions) {
+    this.#options = options;
+    const family = familyOf(options.endpoint.address);
+    let fd: number;
+    try {
+      fd = openSocket({ family, protocol: 'udp', mark: options.mark, bind: options.endpoint });
+    } catch (error) {
+      throw listenFailure({ protocol: 'udp', endpoint: options.endpoint }, error);
+    }
+    this.endpoint = socketName(fd);
+    // Without CAP_NET_ADMIN the kernel refuses the first, and caps the second at net.core.rmem_max.
+    const size = Int32Array.of(RECEIVE_BUFFER);
+    if (libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, 4) < 0) {
+      libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, 4);
+    }
+    this.#socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6' });
+    this.#socket.on('message', (message, client) => this.#take(message, client));
+    this.#socket.on('error', () => options.onSendError());
+    this.#socket.bind({ fd, exclusive: true });
+  }
+
+  close(): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    this.#closed = true;
+    return new Promise((resolve) => this.#socket.close(() => resolve()));
+  }
+
+  #take(message: Buffer, client: RemoteInfo): void {
+    // Port 0 cannot be answered, and a forged one makes send() throw.
+    if (client.port === 0) return;
+    const response = this.#options.respond(message);
+    if (response !== undefined) void this.#answer(response, client);
+  }
+
+  async #answer(response: Promise<Buffer | undefined>, client: RemoteInfo): Promise<void> {
+    const bytes = await response;
+    if (bytes === undefined || this.#closed) return;
+    if (this.#socket.getSendQueueSize() > SEND_QUEUE) {
+      this.#options.onSendError();
+      return;
+    }
+    this.#socket.send(bytes, client.port, client.address, (error) => {
+      if (error !== null) this.#options.onSendError();
+    });
+  }
+}
