@@ -1,6 +1,6 @@
 // Everything that Weir's commands need, made ready once: npm packages, Debian packages, the build. Plain JavaScript that
 // runs on any Node >= 20 with nothing installed. A second run finds nothing to do and takes a fraction of a second.
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -158,6 +158,25 @@ export async function main(body) {
     process.stderr.write(`${error.message}\n`);
     process.exitCode = 1;
   }
+}
+
+/**
+ * Makes everything ready, then runs a TypeScript file with this command's arguments and ends as it ends. Signals are
+ * passed on, so that the script can put things back.
+ */
+export async function runScript(file, purpose) {
+  await main(async () => {
+    setup({ purpose });
+    const args = ['--conditions=source', join(ROOT, file), ...process.argv.slice(2)];
+    const child = spawn(nodePath(), args, { cwd: ROOT, env: environment(), stdio: 'inherit' });
+    // Ctrl-C reaches the child by the terminal; this process only has to wait for it.
+    for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+    process.on('SIGINT', () => {});
+    return new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (code) => resolve(code ?? 1));
+    });
+  });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -9,3 +9,5 @@ export * from './peers.ts';
 export { pattern } from './peers/pattern.ts';
 export * from './test-host.ts';
 export * from './requirements.ts';
+export * from './interceptor-compliance.ts';
+export * from './weir-process.ts';

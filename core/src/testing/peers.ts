@@ -40,6 +40,8 @@ export interface ClientOptions extends RunOptions {
   /** Of each connection, in milliseconds. */
   readonly timeoutMs?: number;
   readonly bind?: string;
+  /** SO_MARK of each connection. */
+  readonly mark?: number;
 }
 
 export function clientArguments(target: string, options: ClientOptions = {}): readonly string[] {
@@ -51,6 +53,7 @@ export function clientArguments(target: string, options: ClientOptions = {}): re
     bytes: options.bytes,
     timeout: options.timeoutMs,
     bind: options.bind,
+    mark: options.mark,
   };
   return Object.entries(flags).flatMap(([key, value]) => (value === undefined ? [] : [`--${key}`, String(value)]));
 }

@@ -104,7 +104,8 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
   {
     name: 'ipv6',
     covers: 'the IPv6 half of everything',
-    missing: () => because(inNamespace('ip link set lo up; ip -6 route add local ::/0 dev lo table 7'), 'enable IPv6 in the kernel'),
+    missing: () =>
+      because(inNamespace('ip link set lo up; ip -6 route add local ::/0 dev lo table 7'), 'enable IPv6 in the kernel'),
   },
   binary('curl'),
   binary('iperf3'),

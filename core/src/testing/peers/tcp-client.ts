@@ -1,12 +1,14 @@
 /**
  * TCP clients with one habit, many at once: `tcp-client.ts --connect ADDRESS:PORT --mode MODE [--count N] [--parallel N]
- * [--bytes N] [--timeout MS] [--bind ADDRESS]`. ADDRESS may be a name: the host's resolver is asked for each connection.
+ * [--bytes N] [--timeout MS] [--bind ADDRESS] [--mark N]`. ADDRESS may be a name: the host's resolver is asked for each
+ * connection. --mark sets SO_MARK; ADDRESS is no name then.
  *
  *   burst      sends --bytes and FIN in one burst, before the connection is up; reads to the end
  *   exchange   sends --bytes, and FIN when it has got as many back
  *   trickle    sends --bytes one byte a write, then FIN; reads to the end
  *   read       sends FIN at once; reads to the end
  *   listen     sends nothing; reads to the end
+ *   late       reads to the end, then sends --bytes and FIN
  *   mute       connects, never reads, never sends, keeps the connection for --timeout
  *   reset      sends --bytes, then resets
  *   hold       sends one byte, waits for one back, then keeps the connection until standard input ends; `held N` when all stand
@@ -15,8 +17,9 @@
  * first connection read, and the wall-clock time in milliseconds.
  */
 import { createHash } from 'node:crypto';
-import { connect, type Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
 import { parseArgs } from 'node:util';
+import { openSocket } from '../../sys/sockets.ts';
 import { parseEndpoint } from './endpoint.ts';
 import { pattern } from './pattern.ts';
 
@@ -29,6 +32,7 @@ const { values } = parseArgs({
     bytes: { type: 'string', default: '100' },
     timeout: { type: 'string', default: '10000' },
     bind: { type: 'string' },
+    mark: { type: 'string' },
   },
 });
 const target = parseEndpoint(values.connect);
@@ -58,6 +62,7 @@ const HABITS: Readonly<Record<string, (socket: Socket) => void>> = {
   },
   read: (socket) => void socket.end(),
   listen: () => {},
+  late: (socket) => void socket.once('end', () => socket.end(payload)),
   mute: (socket) => void socket.pause(),
   reset: (socket) => void socket.write(payload, () => socket.resetAndDestroy()),
   hold(socket) {
@@ -69,16 +74,20 @@ const HABITS: Readonly<Record<string, (socket: Socket) => void>> = {
   },
 };
 
+function open(): Socket {
+  const { address: host, port } = target;
+  if (values.mark === undefined) {
+    return connect({ host, port, allowHalfOpen: true, ...(values.bind ? { localAddress: values.bind } : {}) });
+  }
+  const fd = openSocket({ family: host.includes(':') ? 6 : 4, protocol: 'tcp', mark: Number(values.mark) });
+  return new Socket({ fd, allowHalfOpen: true }).connect({ host, port });
+}
+
 function once(index: number): Promise<void> {
   const habit = HABITS[values.mode];
   if (habit === undefined) throw new RangeError(`--mode ${values.mode}: one of ${Object.keys(HABITS).join(', ')}`);
   return new Promise((resolve) => {
-    const socket = connect({
-      host: target.address,
-      port: target.port,
-      allowHalfOpen: true,
-      ...(values.bind === undefined ? {} : { localAddress: values.bind }),
-    });
+    const socket = open();
     let ended = false;
     const end = (outcome: string) => {
       if (ended) return;
@@ -98,6 +107,10 @@ function once(index: number): Promise<void> {
       });
     }
     socket.on('end', () => {
+      if (values.mode === 'late') {
+        socket.once('finish', () => end('eof'));
+        return;
+      }
       end('eof');
       socket.end();
     });

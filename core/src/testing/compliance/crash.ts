@@ -1,0 +1,165 @@
+/** Killed or failing at any step: the host is as it was, by the keeper, by `weir cleanup`, or by the next `weir run`. */
+import { strict as assert } from 'node:assert';
+import { readFileSync, rmSync } from 'node:fs';
+import { WeirProcess } from '../weir-process.ts';
+import { onStage, type ComplianceCase } from './case.ts';
+import type { Stage } from './stage.ts';
+import { webServices } from './steering.ts';
+
+/** More steps than any interceptor takes; a run that is never done is a failure of its own. */
+const MOST_STEPS = 400;
+
+/** Everything that Weir changes outside the interceptor is in play too. */
+const CONFIG = {
+  services: [...webServices(), { name: 'named', addresses: ['named.internal'], ports: [80] }],
+  resolver: {
+    listen: ['udp://127.0.0.1:53', 'tcp://127.0.0.1:53'],
+    reach: 'resolv-conf',
+    upstreams: ['udp://10.1.0.1:53'],
+    test: 'off',
+  },
+};
+const RESOLV_CONF = '# by hand\nsearch example.net\nnameserver 10.1.0.1\n';
+
+async function settles(stage: Stage, before: string, what: string): Promise<void> {
+  const until = Date.now() + 10_000;
+  let now = await stage.host.state();
+  while (now !== before && Date.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    now = await stage.host.state();
+  }
+  assert.equal(now, before, what);
+  while (stage.host.processes().length > 0) {
+    assert.ok(Date.now() < until, `${what}: processes are left: ${stage.host.processes().map(commandLine).join('; ')}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+  } catch {
+    return '';
+  }
+}
+
+/** Ends whatever of Weir outlived it, so that nothing has cleaned up. */
+async function killSurvivors(stage: Stage): Promise<void> {
+  for (;;) {
+    const survivors = stage.host.processes();
+    if (survivors.length === 0) return;
+    for (const pid of survivors) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // ended by itself meanwhile
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/**
+ * Starts and stops Weir with an injected fault at step 1, 2, …, until a run is not reached by it.
+ * `afterwards` runs after each that was.
+ */
+async function atEachStep(
+  stage: Stage,
+  variable: 'WEIR_KILL_AT' | 'WEIR_FAIL_AT',
+  afterwards: (weir: WeirProcess, step: number) => Promise<void>,
+): Promise<number> {
+  let reached = 0;
+  for (let step = 1; step < MOST_STEPS; step++) {
+    const weir = WeirProcess.launch(stage.host, stage.weirOptions(CONFIG, { env: { [variable]: String(step) } }));
+    const up = await weir.running();
+    if (up) weir.process.kill('SIGTERM');
+    const exit = await weir.process.waitForExit(30_000);
+    if (exit.code === 0) return reached;
+    reached++;
+    await afterwards(weir, step);
+  }
+  throw new Error(`a start and a stop take more than ${MOST_STEPS} steps`);
+}
+
+async function prepare(stage: Stage): Promise<string> {
+  await stage.host.writeResolvConf(RESOLV_CONF);
+  return stage.host.state();
+}
+
+async function killedWithKeeper(stage: Stage): Promise<void> {
+  const before = await prepare(stage);
+  const steps = await atEachStep(stage, 'WEIR_KILL_AT', async (weir, step) => {
+    assert.equal(weir.process.exit?.signal, 'SIGKILL', `step ${step}: ${weir.process.describe()}`);
+    await settles(stage, before, `killed at step ${step}, cleaned up by the keeper`);
+  });
+  assert.ok(steps > 0, 'WEIR_KILL_AT has an effect');
+}
+
+async function killedWithoutKeeper(stage: Stage): Promise<void> {
+  const before = await prepare(stage);
+  let round = 0;
+  await atEachStep(stage, 'WEIR_KILL_AT', async (weir, step) => {
+    await killSurvivors(stage);
+    const how = (['weir cleanup', 'weir cleanup without the journal', 'a new weir run'] as const)[round++ % 3];
+    if (how === 'weir cleanup without the journal') rmSync(`${weir.stateDirectory}/journal`, { force: true });
+    if (how === 'a new weir run') {
+      const next = await WeirProcess.start(stage.host, stage.weirOptions(CONFIG));
+      assert.equal((await next.stop()).code, 0, next.process.describe());
+    } else {
+      const cleanup = await weir.command('cleanup');
+      assert.equal(cleanup.code, 0, `killed at step ${step}, ${how}: ${cleanup.stderr}`);
+    }
+    await settles(stage, before, `killed at step ${step}, cleaned up by ${how}`);
+  });
+  assert.ok(round > 0, 'WEIR_KILL_AT has an effect');
+}
+
+async function failing(stage: Stage): Promise<void> {
+  const before = await prepare(stage);
+  const steps = await atEachStep(stage, 'WEIR_FAIL_AT', async (weir, step) => {
+    const { exit, stderr } = weir.process;
+    assert.ok(
+      exit?.code !== undefined && exit.code > 0,
+      `a failure at step ${step} is told: ${weir.process.describe()}`,
+    );
+    assert.doesNotMatch(stderr, /^\s+at .*:\d+:\d+\)?$/m, 'no stack trace reaches an operator');
+    await settles(stage, before, `failed at step ${step}`);
+  });
+  assert.ok(steps > 0, 'WEIR_FAIL_AT has an effect');
+}
+
+async function interrupted(stage: Stage): Promise<void> {
+  const before = await prepare(stage);
+  for (let delay = 100; delay < 1200; delay += 100) {
+    const weir = WeirProcess.launch(stage.host, stage.weirOptions(CONFIG));
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    const exit = await weir.stop('SIGINT', 30_000);
+    // Before Node has installed a handler the signal ends the process; later it is an orderly stop.
+    assert.ok(exit.code === 0 || exit.signal === 'SIGINT', `after ${delay} ms: ${weir.process.describe()}`);
+    await settles(stage, before, `interrupted ${delay} ms after the start`);
+  }
+}
+
+async function flushed(stage: Stage): Promise<void> {
+  const before = await prepare(stage);
+  const weir = await stage.weir(CONFIG);
+  weir.process.kill('SIGKILL');
+  await weir.process.waitForExit();
+  await settles(stage, before, 'killed while running');
+  const next = await stage.weir(CONFIG);
+  const refused = await next.command('cleanup');
+  assert.equal(refused.code, 6, 'cleanup refuses while the owner lives');
+  assert.match(refused.stderr, /already/);
+  assert.equal((await next.stop()).code, 0);
+  await settles(stage, before, 'stopped');
+}
+
+export const CRASH_CASES: readonly ComplianceCase[] = [
+  onStage('killed at each step, the keeper puts the host back', killedWithKeeper, { timeoutMs: 300_000 }),
+  onStage('killed at each step with its keeper, cleanup or the next run puts the host back', killedWithoutKeeper, {
+    timeoutMs: 600_000,
+  }),
+  onStage('failing at each step, it takes everything back itself', failing, { timeoutMs: 300_000 }),
+  onStage('interrupted while it starts, it takes everything back itself', interrupted, { timeoutMs: 120_000 }),
+  onStage('killed while it runs, it is cleaned up after; cleanup refuses while it lives', flushed),
+];

@@ -1,0 +1,151 @@
+/**
+ * The scene of every compliance case: the host on which Weir runs, without default route, and one neighbour that plays
+ * both the real hosts behind the captured prefixes and the upstreams that the configuration names instead.
+ */
+import { strict as assert } from 'node:assert';
+import { TestNetwork } from '../netns.ts';
+import { startPeer } from '../peers.ts';
+import type { TestHost } from '../test-host.ts';
+import { WeirProcess, type ConfigurationDocument, type WeirOptions } from '../weir-process.ts';
+
+/** The interceptor under test, and how Weir is run with it. */
+export interface ComplianceEnvironment {
+  readonly interceptor: string;
+  /** argv of `weir`; default: this build's. */
+  readonly command?: readonly string[];
+  /** Merged into every configuration, e.g. `plugins` or `interceptors`. */
+  readonly config?: ConfigurationDocument;
+}
+
+/** One address family's half of the scene. */
+export interface Side {
+  readonly family: 4 | 6;
+  /** The captured prefix, and the address in it that the clients use. */
+  readonly prefix: string;
+  readonly captured: string;
+  /** Another address of the prefix. */
+  readonly other: string;
+  /** The neighbour's own address, where upstreams listen. */
+  readonly upstream: string;
+  /** `captured` and `upstream` as they stand in front of `:port`. */
+  readonly capturedHost: string;
+  readonly otherHost: string;
+  readonly upstreamHost: string;
+  readonly any: string;
+}
+
+export const SIDES: readonly Side[] = [
+  {
+    family: 4,
+    prefix: '203.0.113.0/24',
+    captured: '203.0.113.7',
+    other: '203.0.113.200',
+    upstream: '10.1.0.1',
+    capturedHost: '203.0.113.7',
+    otherHost: '203.0.113.200',
+    upstreamHost: '10.1.0.1',
+    any: '0.0.0.0',
+  },
+  {
+    family: 6,
+    prefix: '2001:db8:1::/48',
+    captured: '2001:db8:1::7',
+    other: '2001:db8:1::200',
+    upstream: 'fd00:1::1',
+    capturedHost: '[2001:db8:1::7]',
+    otherHost: '[2001:db8:1::200]',
+    upstreamHost: '[fd00:1::1]',
+    any: '[::]',
+  },
+];
+
+/** What an HTTP peer says about a request. */
+export interface Seen {
+  readonly server: string;
+  readonly source: { readonly address: string; readonly port: number };
+  readonly local: { readonly address: string; readonly port: number };
+}
+
+export interface StageOptions {
+  /** The captured prefixes also have a real route to the neighbour. Default false: no route at all. */
+  readonly routed?: boolean;
+}
+
+export class Stage implements AsyncDisposable {
+  readonly environment: ComplianceEnvironment;
+  /** Where Weir and the clients run: 10.1.0.2, fd00:1::2. */
+  readonly host: TestHost;
+  /** 10.1.0.1, fd00:1::1, and every address that the sides name as captured or other. */
+  readonly neighbour: TestHost;
+  readonly #network: TestNetwork;
+  readonly #running: WeirProcess[] = [];
+
+  private constructor(environment: ComplianceEnvironment, network: TestNetwork, host: TestHost, neighbour: TestHost) {
+    this.environment = environment;
+    this.#network = network;
+    this.host = host;
+    this.neighbour = neighbour;
+  }
+
+  static async create(environment: ComplianceEnvironment, options: StageOptions = {}): Promise<Stage> {
+    const network = await TestNetwork.create();
+    try {
+      const host = await network.host('host');
+      const neighbour = await network.host('neighbour');
+      await network.link(host, neighbour, {
+        ipv4: ['10.1.0.2/24', '10.1.0.1/24'],
+        ipv6: ['fd00:1::2/64', 'fd00:1::1/64'],
+      });
+      for (const side of SIDES) {
+        const length = side.family === 4 ? 32 : 128;
+        for (const address of [side.captured, side.other]) await neighbour.addAddress('lo', `${address}/${length}`);
+        if (options.routed) await host.addRoute(side.prefix, { via: side.upstream });
+      }
+      return new Stage(environment, network, host, neighbour);
+    } catch (error) {
+      await network[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Starts Weir with these services and whatever else the configuration should hold. */
+  async weir(config: ConfigurationDocument, options: Partial<WeirOptions> = {}): Promise<WeirProcess> {
+    const weir = await WeirProcess.start(this.host, this.weirOptions(config, options));
+    this.#running.push(weir);
+    return weir;
+  }
+
+  /** What {@link weir} starts with, for cases that start it themselves. */
+  weirOptions(config: ConfigurationDocument, options: Partial<WeirOptions> = {}): WeirOptions {
+    const command = options.command ?? this.environment.command;
+    return { ...options, ...(command ? { command } : {}), config: this.configuration(config) };
+  }
+
+  /** A configuration for the interceptor under test, quiet about names unless the case asks for them. */
+  configuration(config: ConfigurationDocument): ConfigurationDocument {
+    return {
+      interceptor: this.environment.interceptor,
+      resolver: { listen: [], reach: 'none', test: 'off' },
+      ...this.environment.config,
+      ...config,
+    };
+  }
+
+  /** An HTTP server on the neighbour; on every address it has. */
+  async http(name: string, ...ports: readonly number[]): Promise<void> {
+    const listen = ports.flatMap((port) => SIDES.flatMap(({ any }) => ['--listen', `${any}:${port}`]));
+    await startPeer(this.neighbour, 'http-server', [...listen, '--name', name]);
+  }
+
+  /** What an HTTP server saw of a request from the host. @throws AssertionError when there was no answer. */
+  async get(url: string, ...flags: readonly string[]): Promise<Seen> {
+    const result = await this.host.run(['curl', '-sS', '-m', '10', ...flags, url]);
+    assert.equal(result.code, 0, `curl ${url}: ${result.stderr}`);
+    return JSON.parse(result.stdout) as Seen;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const weir of this.#running) await weir[Symbol.asyncDispose]();
+    await this.#network[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * What every interceptor must do, as a list of named cases. Data, so that any runner can run it: vitest in Weir's own tests,
+ * `npm run compliance` as a table, a third party's runner for a third party's interceptor.
+ *
+ * Each case makes its own private hosts and starts the real `weir run` in one of them.
+ */
+import type { ComplianceCase } from './compliance/case.ts';
+import { CARRIAGE_CASES } from './compliance/carriage.ts';
+import { CRASH_CASES } from './compliance/crash.ts';
+import { LIFECYCLE_CASES } from './compliance/lifecycle.ts';
+import { STEERING_CASES } from './compliance/steering.ts';
+
+export type { ComplianceCase } from './compliance/case.ts';
+export type { ComplianceEnvironment } from './compliance/stage.ts';
+
+/** TCP over IPv4 and IPv6, connections made on the host itself. */
+export const TCP_OUTPUT_CASES: readonly ComplianceCase[] = [
+  ...STEERING_CASES,
+  ...CARRIAGE_CASES,
+  ...LIFECYCLE_CASES,
+  ...CRASH_CASES,
+];

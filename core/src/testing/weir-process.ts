@@ -1,0 +1,124 @@
+/** A `weir run` inside a private host, with its configuration and its admin socket in reach of the test. */
+import { extname } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { AdminClient } from '../admin/client.ts';
+import type { FlowRecord } from '../api/flow.ts';
+import type { HostProcess, Exit } from './host-process.ts';
+import type { RunResult, TestHost } from './test-host.ts';
+
+/** A configuration document as in weir.yaml. Written as JSON, which is YAML. */
+export type ConfigurationDocument = Readonly<Record<string, unknown>>;
+
+export interface WeirOptions {
+  readonly config: ConfigurationDocument;
+  /** argv of the program; default {@link weirCommand}. */
+  readonly command?: readonly string[];
+  /** After `run FILE`. */
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+/** argv of this build's `weir`; from the sources as from dist. */
+export function weirCommand(): readonly string[] {
+  const here = new URL(import.meta.url);
+  const program = fileURLToPath(new URL('../../bin/weir.js', here));
+  return extname(here.pathname) === '.ts'
+    ? [process.execPath, '--conditions=source', program]
+    : [process.execPath, program];
+}
+
+export class WeirProcess implements AsyncDisposable {
+  readonly host: TestHost;
+  readonly owner: string;
+  readonly process: HostProcess;
+  readonly admin: AdminClient;
+  readonly #configPath: string;
+  readonly #command: readonly string[];
+
+  private constructor(host: TestHost, options: WeirOptions) {
+    this.host = host;
+    this.owner = typeof options.config['owner'] === 'string' ? options.config['owner'] : 'default';
+    this.#configPath = `/run/weir-test/${this.owner}.yaml`;
+    this.#command = options.command ?? weirCommand();
+    this.#writeConfig(options.config);
+    this.process = host.spawn([...this.#command, 'run', this.#configPath, ...(options.args ?? [])], {
+      env: { WEIR_CONFIG: undefined, ...options.env },
+    });
+    this.admin = new AdminClient({ path: `${this.stateDirectory}/admin.sock`, owner: this.owner });
+  }
+
+  /** Starts it and does not wait. */
+  static launch(host: TestHost, options: WeirOptions): WeirProcess {
+    return new WeirProcess(host, options);
+  }
+
+  /** Starts it and waits until it captures. @throws Error with its output when it does not come up. */
+  static async start(host: TestHost, options: WeirOptions): Promise<WeirProcess> {
+    const weir = new WeirProcess(host, options);
+    if (await weir.running()) return weir;
+    const how = weir.process.describe();
+    await weir[Symbol.asyncDispose]();
+    throw new Error(`weir did not start in ${host.name}: ${how}`);
+  }
+
+  /** True once it says that it runs; false when it has ended or `timeoutMs` passed before. */
+  async running(timeoutMs = 20_000): Promise<boolean> {
+    const deadline = Date.now() + timeoutMs;
+    while (this.process.exit === undefined && Date.now() < deadline) {
+      if (existsSync(`${this.stateDirectory}/admin.sock`)) {
+        const ready = await this.admin.ready().catch(() => undefined);
+        if (ready?.ready) return true;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return false;
+  }
+
+  /** Its directory below /run/weir, as a path of the test. */
+  get stateDirectory(): string {
+    return this.host.path(`/run/weir/${this.owner}@${this.host.netns}`);
+  }
+
+  /** What is left in the state directory; empty when there is none. */
+  leftInStateDirectory(): readonly string[] {
+    return existsSync(this.stateDirectory) ? readdirSync(this.stateDirectory) : [];
+  }
+
+  /** Writes another configuration and reloads. @throws ConfigurationError when it is refused. */
+  async reload(config: ConfigurationDocument): Promise<void> {
+    this.#writeConfig(config);
+    await this.admin.reload();
+  }
+
+  /** Runs another command of the same program in the same host. */
+  command(...args: readonly string[]): Promise<RunResult> {
+    return this.host.run([...this.#command, ...args], { timeoutMs: 60_000 });
+  }
+
+  /** Flows that have ended, oldest first; waits until there are `least`. @throws Error when there are not within 5 s. */
+  async ended(least: number): Promise<readonly FlowRecord[]> {
+    const deadline = Date.now() + 5000;
+    for (;;) {
+      const records = await this.admin.recentFlows(10_000);
+      if (records.length >= least) return records;
+      if (Date.now() > deadline) throw new Error(`${records.length} flows have ended, expected ${least}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Asks it to stop and waits. @throws Error when it does not within `timeoutMs`. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM', timeoutMs = 60_000): Promise<Exit> {
+    this.process.kill(signal);
+    return this.process.waitForExit(timeoutMs);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+  }
+
+  #writeConfig(config: ConfigurationDocument): void {
+    mkdirSync(this.host.path('/run/weir-test'), { recursive: true });
+    writeFileSync(this.host.path(this.#configPath), `${JSON.stringify(config, undefined, 2)}\n`, { mode: 0o600 });
+  }
+}
