@@ -59,8 +59,9 @@ export function compareRules(a: Rule, b: Rule): number {
   );
 }
 
+/** A whole family is no more specific than any source: for a flow of that family it is any source. */
 function sourceLength(rule: Rule): number {
-  return rule.sources[0]?.length ?? -1;
+  return rule.sources[0]?.length ?? 0;
 }
 
 /**

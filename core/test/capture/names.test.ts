@@ -83,6 +83,13 @@ describe('rows', () => {
     expect(explainPorts(row, flow('fd64::1', 80)).decision).toBe(17);
   });
 
+  test('a whole family of sources is no more specific than any source', () => {
+    const any = service({ names: ['a.internal'] });
+    const whole = service({ names: ['a.internal'], sources: ['0.0.0.0/0'] });
+    expect(decided(compileNames(numbered([any, whole])), 'a.internal', 80)).toBe(16);
+    expect(decided(compileNames(numbered([whole, any])), 'a.internal', 80)).toBe(16);
+  });
+
   test('a name written twice in one service counts once', () => {
     const table = compileNames(numbered([service({ names: ['a.internal', 'a.internal'] })]));
     expect(table.patterns).toEqual(['a.internal']);
