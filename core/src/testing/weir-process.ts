@@ -1,6 +1,6 @@
 /** A `weir run` inside a private host, with its configuration and its admin socket in reach of the test. */
-import { extname } from 'node:path';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AdminClient } from '../admin/client.ts';
 import type { FlowRecord } from '../api/flow.ts';
@@ -10,8 +10,10 @@ import type { RunResult, TestHost } from './test-host.ts';
 /** A configuration document as in weir.yaml. Written as JSON, which is YAML. */
 export type ConfigurationDocument = Readonly<Record<string, unknown>>;
 
-export interface WeirOptions {
-  readonly config: ConfigurationDocument;
+/** What Weir is started with: a document that is written for it, or a file that is there in the host already. */
+export type WeirOptions = WeirStart & ({ readonly config: ConfigurationDocument } | { readonly file: string });
+
+export interface WeirStart {
   /** argv of the program; default {@link weirCommand}. */
   readonly command?: readonly string[];
   /** After `run FILE`. */
@@ -38,10 +40,11 @@ export class WeirProcess implements AsyncDisposable {
 
   private constructor(host: TestHost, options: WeirOptions) {
     this.host = host;
-    this.owner = typeof options.config['owner'] === 'string' ? options.config['owner'] : 'default';
-    this.#configPath = `/run/weir-test/${this.owner}.yaml`;
+    const owner = 'config' in options ? options.config['owner'] : undefined;
+    this.owner = typeof owner === 'string' ? owner : 'default';
+    this.#configPath = 'file' in options ? options.file : `/run/weir-test/${this.owner}.yaml`;
     this.#command = options.command ?? weirCommand();
-    this.#writeConfig(options.config);
+    if ('config' in options) this.#writeConfig(options.config);
     this.process = host.spawn([...this.#command, 'run', this.#configPath, ...(options.args ?? [])], {
       env: { WEIR_CONFIG: undefined, ...options.env },
     });
@@ -118,7 +121,7 @@ export class WeirProcess implements AsyncDisposable {
   }
 
   #writeConfig(config: ConfigurationDocument): void {
-    mkdirSync(this.host.path('/run/weir-test'), { recursive: true });
+    mkdirSync(dirname(this.host.path(this.#configPath)), { recursive: true });
     writeFileSync(this.host.path(this.#configPath), `${JSON.stringify(config, undefined, 2)}\n`, { mode: 0o600 });
   }
 }

@@ -6,7 +6,7 @@ import { strict as assert } from 'node:assert';
 import { TestNetwork } from '../netns.ts';
 import { startPeer } from '../peers.ts';
 import type { TestHost } from '../test-host.ts';
-import { WeirProcess, type ConfigurationDocument, type WeirOptions } from '../weir-process.ts';
+import { WeirProcess, type ConfigurationDocument, type WeirOptions, type WeirStart } from '../weir-process.ts';
 
 /** The interceptor under test, and how Weir is run with it. */
 export interface ComplianceEnvironment {
@@ -109,14 +109,14 @@ export class Stage implements AsyncDisposable {
   }
 
   /** Starts Weir with these services and whatever else the configuration should hold. */
-  async weir(config: ConfigurationDocument, options: Partial<WeirOptions> = {}): Promise<WeirProcess> {
+  async weir(config: ConfigurationDocument, options: WeirStart = {}): Promise<WeirProcess> {
     const weir = await WeirProcess.start(this.host, this.weirOptions(config, options));
     this.#running.push(weir);
     return weir;
   }
 
   /** What {@link weir} starts with, for cases that start it themselves. */
-  weirOptions(config: ConfigurationDocument, options: Partial<WeirOptions> = {}): WeirOptions {
+  weirOptions(config: ConfigurationDocument, options: WeirStart = {}): WeirOptions {
     const command = options.command ?? this.environment.command;
     return { ...options, ...(command ? { command } : {}), config: this.configuration(config) };
   }
