@@ -132,9 +132,12 @@ export interface InterceptorDefinition<Options = unknown> {
   /** False for a package whose mechanism is announced but not built; `auto` then leaves it out of its report. */
   readonly built?: boolean;
   readonly capabilities: Capabilities;
-  readonly options: StandardSchema<Options>;
+  /** Core validates with it before it passes options on, so a definition of `never` still validates anything. */
+  readonly options: StandardSchema;
   /** `import.meta.url` of the definition's module, for error texts and pumps. */
   readonly module: URL;
+  /** Pure: the points that `provision` will ask for on such a host; tables of points may be empty ones. */
+  points(facts: HostFacts): readonly PointSpec[];
   /** Pure: the exact kernel changes that `start` makes for this input. Needs no instance and no privilege. */
   plan(input: PlanInput, options: Options): Plan;
   create(context: InterceptorContext, options: Options): Interceptor;

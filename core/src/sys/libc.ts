@@ -98,6 +98,7 @@ export const epoll_wait: (epfd: number, events: Bytes, max: number, timeoutMs: n
 );
 
 export const setns: (fd: number, type: number) => number = libc.func('int setns(int fd, int type)');
+export const unshare: (flags: number) => number = libc.func('int unshare(int flags)');
 export const prctl: (option: number, a: number, b: number, c: number, d: number) => number = libc.func(
   'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
 );

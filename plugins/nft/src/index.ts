@@ -1,1 +1,29 @@
-export {};
+/** @weir/nft: captures by TPROXY with nftables. Priority 500: tried first. */
+import { API_VERSION, defineInterceptor, definePlugin } from '@weir/core';
+import { cleanUp } from './clean-up.ts';
+import { NftInterceptor } from './interceptor.ts';
+import { nftOptions } from './options.ts';
+import { planOf } from './plan.ts';
+
+export const nft = defineInterceptor({
+  id: 'nft',
+  priority: 500,
+  built: true,
+  capabilities: {
+    networks: [
+      { family: 4, protocol: 'tcp' },
+      { family: 6, protocol: 'tcp' },
+    ],
+    scopes: ['output'],
+    transparent: true,
+    preservesSource: true,
+    owners: ['uid', 'gid'],
+  },
+  options: nftOptions,
+  module: new URL(import.meta.url),
+  plan: (input) => planOf(input),
+  create: (context) => new NftInterceptor(context),
+  cleanUp: async (context) => cleanUp(context),
+});
+
+export default definePlugin({ name: '@weir/nft', apiVersion: API_VERSION, interceptors: [nft] });

@@ -1,0 +1,66 @@
+/** Addresses of the host: RTM_GETADDR. rtnetlink(7), linux/if_addr.h. */
+import type { Family } from '../../api/flow.ts';
+import { bytesToAddress } from '../../capture/address.ts';
+import { AF_INET, AF_INET6 } from '../constants.ts';
+import { parseAttributes, readU32 } from './attribute.ts';
+import {
+  IFA_ADDRESS,
+  IFA_F_DADFAILED,
+  IFA_F_DEPRECATED,
+  IFA_F_TEMPORARY,
+  IFA_F_TENTATIVE,
+  IFA_FLAGS,
+  IFA_LOCAL,
+  RTM_GETADDR,
+  RTM_NEWADDR,
+} from './constants.ts';
+import type { NetlinkMessage } from './message.ts';
+import type { NetlinkSocket } from './socket.ts';
+
+/** struct ifaddrmsg: family u8 · prefixlen u8 · flags u8 · scope u8 · index u32. */
+const HEADER = 8;
+
+export interface HostAddress {
+  readonly family: Family;
+  /** The host's own address, also on point-to-point devices. */
+  readonly address: string;
+  readonly prefixLength: number;
+  /** RT_SCOPE_UNIVERSE for addresses that are good beyond the link. */
+  readonly scope: number;
+  /** Index of the device that carries it. */
+  readonly device: number;
+  /** Fit for new flows: neither tentative, nor a duplicate, nor deprecated. */
+  readonly usable: boolean;
+  /** A privacy address (RFC 8981) that the kernel will replace. */
+  readonly temporary: boolean;
+}
+
+function decodeAddress({ payload }: NetlinkMessage): HostAddress | undefined {
+  if (payload.length < HEADER) return undefined;
+  const number = payload[0] as number;
+  if (number !== AF_INET && number !== AF_INET6) return undefined;
+  const attributes = parseAttributes(payload.subarray(HEADER));
+  const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS);
+  if (!bytes) return undefined;
+  const flags = readU32(attributes, IFA_FLAGS) ?? (payload[2] as number);
+  const six = number === AF_INET6;
+  return {
+    family: six ? 6 : 4,
+    address: bytesToAddress(bytes),
+    prefixLength: payload[1] as number,
+    scope: payload[3] as number,
+    device: payload.readUInt32LE(4),
+    usable: (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED)) === 0,
+    // In IPv4 the same bit says that the address is a secondary one.
+    temporary: six && (flags & IFA_F_TEMPORARY) !== 0,
+  };
+}
+
+/** All addresses of the host, of both families. */
+export function listAddresses(socket: NetlinkSocket): readonly HostAddress[] {
+  return socket
+    .dump(RTM_GETADDR, Buffer.alloc(HEADER), 'list the addresses')
+    .filter((message) => message.type === RTM_NEWADDR)
+    .map(decodeAddress)
+    .filter((address) => address !== undefined);
+}

@@ -1,0 +1,135 @@
+/**
+ * Boxes of the capture set as elements of nftables sets. Elements of one set never overlap, so their order means
+ * nothing and the kernel never refuses one ("File exists").
+ */
+import {
+  addressToNumber,
+  type Box,
+  type Canary,
+  type CaptureSet,
+  type Family,
+  numberToAddress,
+  parsePrefix,
+  type Prefix,
+  type Protocol,
+  steeredBoxes,
+  widthOf,
+} from '@weir/core';
+import { isList, type NftExpression } from './nftables-json/index.ts';
+
+/**
+ * `own`: on addresses of this host, matched before those are let pass. `any`: from any source. `src`: from some sources
+ * only. `canary`: exempt from the choice of owners; there only when owners are chosen at all.
+ */
+export type SetKind = 'canary' | 'own' | 'any' | 'src';
+
+/** One set as a whole, however many kernel sets hold it. */
+export interface ElementSet {
+  readonly kind: SetKind;
+  readonly family: Family;
+  /** With the source address as first field. */
+  readonly limited: boolean;
+  /** By a key that is equal exactly for equal elements. */
+  readonly elements: ReadonlyMap<string, NftExpression>;
+}
+
+/** The name of a set without generation and shard, e.g. `any4`, `own6src`. */
+export function setId({ kind, family, limited }: Pick<ElementSet, 'kind' | 'family' | 'limited'>): string {
+  return `${kind}${family}${limited && kind !== 'src' ? 'src' : ''}`;
+}
+
+/** Type of a set in nft's words. */
+export function setType({ family, limited }: Pick<ElementSet, 'family' | 'limited'>): readonly string[] {
+  const address = family === 4 ? 'ipv4_addr' : 'ipv6_addr';
+  return [...(limited ? [address] : []), address, 'inet_proto', 'inet_service'];
+}
+
+// As the kernel lists it: one address, a prefix where the range is one, otherwise a range.
+function addressRange(family: Family, first: bigint, last: bigint): NftExpression {
+  if (first === last) return numberToAddress(family, first);
+  const size = last - first + 1n;
+  if ((size & (size - 1n)) === 0n && first % size === 0n) {
+    const hostBits = size.toString(2).length - 1;
+    return { prefix: { addr: numberToAddress(family, first), len: widthOf(family) - hostBits } };
+  }
+  return { range: [numberToAddress(family, first), numberToAddress(family, last)] };
+}
+
+function elementOf(family: Family, box: Box): NftExpression {
+  const { firstAddress, lastAddress, protocol, firstPort, lastPort, sources } = box;
+  return {
+    concat: [
+      ...(sources ? [addressRange(family, ...sources)] : []),
+      addressRange(family, firstAddress, lastAddress),
+      protocol,
+      firstPort === lastPort ? firstPort : { range: [firstPort, lastPort] },
+    ],
+  };
+}
+
+// nft writes ::ffff:192.0.2.1 where RFC 5952 leaves the choice.
+function canonical(text: string): string {
+  return text.includes(':') && text.includes('.') ? numberToAddress(6, addressToNumber(text)) : text;
+}
+
+/** A text that is equal exactly for equal elements, ours or as nft lists them. */
+export function elementKey(element: NftExpression): string {
+  if (typeof element === 'string') return canonical(element);
+  if (typeof element !== 'object' || isList(element)) return JSON.stringify(element);
+  if ('concat' in element) return element.concat.map(elementKey).join(' . ');
+  if ('prefix' in element) return `${canonical(element.prefix.addr)}/${element.prefix.len}`;
+  if ('range' in element) return element.range.map(elementKey).join('-');
+  return JSON.stringify(element);
+}
+
+function canaryBox({ address, protocol, port }: Canary): Box {
+  const number = addressToNumber(address);
+  return { firstAddress: number, lastAddress: number, protocol, firstPort: port, lastPort: port };
+}
+
+const LOOPBACK: readonly Prefix[] = [parsePrefix('127.0.0.0/8'), parsePrefix('::1/128')];
+
+/** What decides the elements, out of a plan's input. */
+export interface ElementInput {
+  readonly set: CaptureSet;
+  /** Own addresses of the host as prefixes. */
+  readonly ownAddresses: readonly string[];
+  /** Families and protocols that there is a capture point for; nothing else is steered. */
+  readonly networks: ReadonlyArray<{ readonly family: Family; readonly protocol: Protocol }>;
+  /** Whether processes are chosen by owner. */
+  readonly owners: boolean;
+}
+
+/** All sets that are not empty, in a fixed order. */
+export function elementSets({ set, ownAddresses, networks, owners }: ElementInput): readonly ElementSet[] {
+  const inside = [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
+  const sets: ElementSet[] = [];
+  for (const family of [4, 6] as const) {
+    const protocols = new Set(networks.filter((n) => n.family === family).map((n) => n.protocol));
+    if (protocols.size === 0) continue;
+    const steered = (boxes: readonly Box[]) => boxes.filter((box) => protocols.has(box.protocol));
+    const before = new Set<string>();
+    const add = (kind: SetKind, limited: boolean, boxes: readonly Box[]) => {
+      const elements = new Map<string, NftExpression>();
+      for (const box of boxes) {
+        if ((box.sources !== undefined) !== limited) continue;
+        const element = elementOf(family, box);
+        const key = elementKey(element);
+        // What an earlier set holds never reaches a later one.
+        if (!before.has(key)) elements.set(key, element);
+      }
+      for (const key of elements.keys()) before.add(key);
+      if (elements.size > 0) sets.push({ kind, family, limited, elements });
+    };
+    if (owners) {
+      add('canary', false, steered(set.canaries.filter((canary) => canary.family === family).map(canaryBox)));
+    }
+    const own = steered(steeredBoxes(set, family, { inside }));
+    add('own', false, own);
+    add('own', true, own);
+    const all = steered(steeredBoxes(set, family));
+    add('any', false, all);
+    add('src', true, all);
+  }
+  return sets;
+}

@@ -1,0 +1,176 @@
+/** The nft interceptor: TPROXY by a table of its own, policy routing beside it. README.md says what it changes. */
+import {
+  type BoundPoint,
+  type Drift,
+  type Family,
+  type HostChange,
+  hostFacts,
+  type Interceptor,
+  type InterceptorContext,
+  type PlanInput,
+  type PointSpec,
+  type ProbeResult,
+  UnsupportedError,
+} from '@weir/core';
+import { formatRule } from '@weir/core/sys';
+import { OBJECT } from './listing.ts';
+import { addRoutes, addRule, emptyTable, LiveRouting, removeRule, ruleName, tableNameOf } from './live-routing.ts';
+import { LiveTable, removeTable } from './live-table.ts';
+import { probe } from './probe.ts';
+import { Ruleset } from './ruleset.ts';
+
+const LOOPBACK: Readonly<Record<Family, string>> = { 4: '127.0.0.1', 6: '::1' };
+
+function pointSpec(family: Family): PointSpec {
+  return {
+    id: `tcp${family}`,
+    network: { family, protocol: 'tcp' },
+    bind: { address: LOOPBACK[family], port: 0 },
+    transparent: true,
+    original: { via: 'socket-name' },
+  };
+}
+
+interface Running {
+  readonly table: LiveTable;
+  readonly routing: LiveRouting;
+}
+
+export class NftInterceptor implements Interceptor {
+  readonly #context: InterceptorContext;
+  #ruleset: Ruleset | undefined;
+  #running: Running | undefined;
+  /** Ids of our changes of the host, oldest first. */
+  readonly #changes: string[] = [];
+
+  constructor(context: InterceptorContext) {
+    this.#context = context;
+  }
+
+  async probe(signal: AbortSignal): Promise<ProbeResult> {
+    signal.throwIfAborted();
+    return probe();
+  }
+
+  async provision(signal: AbortSignal): Promise<readonly PointSpec[]> {
+    signal.throwIfAborted();
+    this.#ruleset ??= new Ruleset();
+    return hostFacts().ipv6 ? [pointSpec(4), pointSpec(6)] : [pointSpec(4)];
+  }
+
+  async start(input: PlanInput, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#running) throw new TypeError('start() was called twice without stop().');
+    if (input.set.scopes.forward) {
+      throw new UnsupportedError({
+        problem: 'The nft interceptor does not steer forwarded traffic yet.',
+        remedy: 'Forward comes later; leave `forward` out of `capture.scopes`.',
+      });
+    }
+    this.#ruleset ??= new Ruleset();
+    const running = { table: new LiveTable(this.#ruleset, input), routing: new LiveRouting(input) };
+    try {
+      for (const change of this.#startChanges(input, running)) {
+        signal.throwIfAborted();
+        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
+        await this.#context.host.change(change);
+        this.#changes.push(change.id);
+      }
+    } catch (error) {
+      await this.#undoAll();
+      throw error;
+    }
+    this.#running = running;
+    const { owned, name } = running.table;
+    this.#context.log.debug({ table: name, owned, by: this.#ruleset.kind }, 'nft steers');
+  }
+
+  async update(input: PlanInput, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { table, routing } = this.#started();
+    const routes = routing.prepare(input);
+    try {
+      table.update(input);
+    } catch (error) {
+      routes.undo();
+      throw error;
+    }
+    routes.commit();
+  }
+
+  async rebind(points: readonly BoundPoint[]): Promise<void> {
+    // A point keeps its port while any of its sockets lives; the rules name the port and nothing else of it.
+    this.#context.log.debug({ points: points.map((point) => `${point.id}:${point.port}`) }, 'points were bound again');
+  }
+
+  async verify(signal: AbortSignal): Promise<readonly Drift[]> {
+    signal.throwIfAborted();
+    const { table, routing } = this.#started();
+    return [...table.verify(), ...routing.verify()];
+  }
+
+  async repair(drift: readonly Drift[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { table, routing } = this.#started();
+    const objects = new Set(drift.map((each) => each.object));
+    routing.repair(objects);
+    if ([...objects].some((object) => object.startsWith('nft '))) table.repair(objects);
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#running?.table.drain();
+  }
+
+  async stop(): Promise<void> {
+    try {
+      await this.#undoAll();
+    } finally {
+      this.#running = undefined;
+      this.#ruleset?.close();
+      this.#ruleset = undefined;
+    }
+  }
+
+  #started(): Running {
+    if (!this.#running) throw new TypeError('The interceptor is not started.');
+    return this.#running;
+  }
+
+  /** Routes, rules, table: nothing is steered before it can arrive. */
+  #startChanges(input: PlanInput, { table, routing }: Running): readonly HostChange[] {
+    const protocol = input.numbers.protocolId;
+    const routes = routing.tables().map((part): HostChange => ({
+      id: tableNameOf(part.family, part.table),
+      describe: `add ${part.routes.length} IPv${part.family} routes to table ${part.table}`,
+      undoData: { kind: 'routes', family: part.family, table: part.table, protocol },
+      do: () => addRoutes(part.routes),
+      undo: () => void emptyTable(part.family, part.table, protocol),
+    }));
+    const rules = routing.rules.map((rule): HostChange => ({
+      id: ruleName(rule),
+      describe: `add the IPv${rule.family} rule ${formatRule(rule)}`,
+      undoData: { kind: 'rule', rule },
+      do: () => addRule(rule),
+      undo: () => removeRule(rule),
+    }));
+    const nft: HostChange = {
+      id: OBJECT.table(table.name),
+      describe: `make the nftables table inet ${table.name}`,
+      undoData: { kind: 'table', table: table.name },
+      do: () => table.create(),
+      undo: () => {
+        if (this.#ruleset) removeTable(this.#ruleset, table.name);
+      },
+    };
+    return [...routes, ...rules, nft];
+  }
+
+  async #undoAll(): Promise<void> {
+    for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
+      // eslint-disable-next-line no-await-in-loop -- newest first
+      await this.#context.host.undo(id);
+      this.#changes.pop();
+    }
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * The table `inet weir_<owner>` as data: pure, and the only place that says what our rules are.
+ *
+ *   out        local flows: a new one that `pick` claims gets the conntrack mark; claimed ones get the packet mark
+ *   pre        claimed flows go to the capture points (tproxy)
+ *   pick       is this new flow captured?            claim   sets the conntrack mark
+ *   unrouted   what has no other route than ours and was not claimed is answered as if there were no route
+ *
+ * The decision is made once for each flow and kept in the conntrack mark, so that flows older than a change of the sets
+ * stay what they were.
+ */
+import {
+  type BoundPoint,
+  type CaptureSet,
+  type HostNumbers,
+  type OwnerMatch,
+  type PlanInput,
+  UnsupportedError,
+  UsageError,
+} from '@weir/core';
+import { elementSets, type ElementSet, setId, setType } from './elements.ts';
+import { build, type NftChain, type NftExpression, type NftSet, type NftStatement } from './nftables-json/index.ts';
+
+const { ACCEPT, RETURN, and, anyOf, assign, concat, ct, differ, equal, go, jump, meta, or, payload, within } = build;
+
+/** Elements in one kernel set: deleting an element takes time in proportion to the set's size. */
+export const SHARD_SIZE = 5000;
+
+/** One kernel set: a part of an {@link ElementSet}. */
+export interface Shard {
+  readonly name: string;
+  readonly elements: ReadonlyMap<string, NftExpression>;
+}
+
+/** An element set with the kernel sets that hold it. */
+export interface PlacedSet extends Omit<ElementSet, 'elements'> {
+  readonly shards: readonly Shard[];
+}
+
+/** A chain and its rules, without the rules' addresses (family, table, chain). */
+export interface TableChain {
+  readonly chain: NftChain;
+  readonly rules: ReadonlyArray<readonly NftStatement[]>;
+}
+
+/** @throws UsageError for an owner that cannot be part of an nftables name. */
+export function tableName(owner: string): string {
+  if (/^[A-Za-z0-9_.-]{1,64}$/.test(owner)) return `weir_${owner}`;
+  throw new UsageError({
+    problem: `The owner "${owner}" cannot be part of the name of an nftables table.`,
+    remedy: 'Use at most 64 letters, digits, dots, dashes and underscores.',
+  });
+}
+
+/** The points that this machine can deliver to. */
+export function usablePoints(input: PlanInput): readonly BoundPoint[] {
+  return input.points.filter((point) => point.network.family === 4 || input.facts.ipv6);
+}
+
+/** The element sets of an input. */
+export function setsOf(input: PlanInput): readonly ElementSet[] {
+  return elementSets({
+    set: input.set,
+    ownAddresses: input.facts.ownAddresses,
+    networks: usablePoints(input).map((point) => point.network),
+    owners: choosesOwners(input.set),
+  });
+}
+
+/** Divides a set into kernel sets named `<id>_<suffix>_<number>`. */
+export function place(set: ElementSet, suffix: string): PlacedSet {
+  const { elements, ...rest } = set;
+  const entries = [...elements];
+  const shards: Shard[] = [];
+  for (let at = 0; at < entries.length; at += SHARD_SIZE) {
+    const name = `${setId(set)}_${suffix}_${shards.length}`;
+    shards.push({ name, elements: new Map(entries.slice(at, at + SHARD_SIZE)) });
+  }
+  return { ...rest, shards };
+}
+
+/** A kernel set for `add set`, with or without its elements. */
+export function kernelSet(table: string, set: Omit<PlacedSet, 'shards'>, shard: Shard): NftSet {
+  return {
+    family: 'inet',
+    table,
+    name: shard.name,
+    type: setType(set),
+    flags: ['interval'],
+    elem: [...shard.elements.values()],
+  };
+}
+
+function choosesOwners(set: CaptureSet): boolean {
+  return set.owners.only.length > 0 || set.owners.except.length > 0;
+}
+
+// `meta mark & keep | capture`, in the form in which the kernel lists it.
+function marked(key: NftExpression, { mask, captureMark }: HostNumbers): NftStatement {
+  const keep = (~mask | captureMark) >>> 0;
+  return assign(key, or(and(key, keep), captureMark));
+}
+
+function ownerMatch(owner: OwnerMatch): NftStatement {
+  if (owner.kind === 'cgroup') {
+    throw new UnsupportedError({
+      problem: `The nft interceptor cannot choose processes by control group (${owner.path}).`,
+      remedy: 'Choose them by uid or gid.',
+    });
+  }
+  const { kind, first, last } = owner;
+  return equal(meta(kind === 'uid' ? 'skuid' : 'skgid'), first === last ? first : { range: [first, last] });
+}
+
+function lookUps(sets: readonly PlacedSet[], kinds: readonly string[]): ReadonlyArray<readonly NftStatement[]> {
+  return sets
+    .filter((set) => kinds.includes(set.kind))
+    .flatMap((set) => {
+      const ip = set.family === 4 ? 'ip' : 'ip6';
+      const fields = [payload(ip, 'daddr'), meta('l4proto'), payload('th', 'dport')];
+      const key = concat(...(set.limited ? [payload(ip, 'saddr')] : []), ...fields);
+      return set.shards.map((shard) => [equal(key, `@${shard.name}`), go('claim')]);
+    });
+}
+
+const NEW = within(ct('state'), 'new');
+
+/** A flow that began before it could be captured must not be cut: only its SYN is looked at. */
+const NOT_A_SYN: readonly NftStatement[] = [
+  differ(and(payload('tcp', 'flags'), ['fin', 'syn', 'rst', 'ack']), 'syn'),
+  RETURN,
+];
+
+/** Own addresses, broadcast and multicast; services that name an own address are matched before. */
+const NOT_ELSEWHERE: readonly NftStatement[] = [
+  equal({ fib: { result: 'type', flags: ['daddr'] } }, anyOf('local', 'broadcast', 'anycast', 'multicast')),
+  RETURN,
+];
+
+/** Chains of `pick`: who decides whether a new flow is captured. Empty rules steer nothing new (draining). */
+function pickChains(
+  input: PlanInput,
+  sets: readonly PlacedSet[],
+): ReadonlyArray<{ readonly name: string; readonly rules: ReadonlyArray<readonly NftStatement[]> }> {
+  const { only, except } = input.set.owners;
+  const destinations = [...lookUps(sets, ['own']), NOT_ELSEWHERE, ...lookUps(sets, ['any', 'src'])];
+  if (!choosesOwners(input.set)) return [{ name: 'pick', rules: [NOT_A_SYN, ...destinations] }];
+  const first = [NOT_A_SYN, ...lookUps(sets, ['canary']), ...except.map((owner) => [ownerMatch(owner), RETURN])];
+  if (only.length === 0) return [{ name: 'pick', rules: [...first, ...destinations] }];
+  return [
+    { name: 'destination', rules: destinations },
+    { name: 'pick', rules: [...first, ...only.map((owner) => [ownerMatch(owner), go('destination')])] },
+  ];
+}
+
+/** Priority `mangle`: after conntrack, before NAT. */
+const MANGLE = -150;
+
+/** All chains, in the order in which they are made. `draining`: nothing new is steered, living flows go on. */
+export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining: boolean): readonly TableChain[] {
+  const table = tableName(input.owner);
+  const { mask, captureMark, bypassMark } = input.numbers;
+  const claimed = equal(and(ct('mark'), mask), captureMark);
+  const unclaimed = equal(and(ct('mark'), mask), 0);
+  const common: ReadonlyArray<readonly NftStatement[]> = [
+    [equal(and(meta('mark'), bypassMark), bypassMark), RETURN],
+    [differ(meta('l4proto'), anyOf('tcp', 'udp')), RETURN],
+    [equal(ct('direction'), 'reply'), RETURN],
+  ];
+  const plain = (name: string, rules: TableChain['rules']): TableChain => ({
+    chain: { family: 'inet', table, name },
+    rules,
+  });
+  const base = (
+    name: string,
+    type: 'filter' | 'route',
+    hook: string,
+    prio: number,
+    rules: TableChain['rules'],
+  ): TableChain => ({ chain: { family: 'inet', table, name, type, hook, prio, policy: 'accept' }, rules });
+
+  const deliver = usablePoints(input).map(({ network, bind, port }): readonly NftStatement[] => [
+    equal(meta('nfproto'), `ipv${network.family}`),
+    equal(meta('l4proto'), network.protocol),
+    claimed,
+    marked(meta('mark'), input.numbers),
+    { tproxy: { family: network.family === 4 ? 'ip' : 'ip6', addr: bind.address, port } },
+    ACCEPT,
+  ]);
+  const picks = pickChains(input, sets).map(({ name, rules }) => plain(name, draining ? [] : rules));
+  return [
+    plain('claim', [[marked(ct('mark'), input.numbers)]]),
+    ...picks,
+    base('pre', 'filter', 'prerouting', MANGLE, [...common, ...deliver]),
+    base('out', 'route', 'output', MANGLE, [
+      ...common,
+      [NEW, unclaimed, jump('pick')],
+      [claimed, marked(meta('mark'), input.numbers)],
+    ]),
+    base('unrouted', 'filter', 'output', MANGLE + 5, [
+      [
+        equal(meta('oif'), 'lo'),
+        equal(meta('mark'), 0),
+        NEW,
+        unclaimed,
+        equal({ fib: { result: 'type', flags: ['daddr'] } }, 'unicast'),
+        { reject: { type: 'icmpx', expr: 'no-route' } },
+      ],
+    ]),
+  ];
+}
+
+/** The whole table as the first transaction makes it. */
+export interface TableContent {
+  readonly table: string;
+  readonly sets: readonly PlacedSet[];
+  readonly chains: readonly TableChain[];
+}
+
+/** @throws UnsupportedError for what this mechanism cannot do; UsageError for an impossible owner. */
+export function tableOf(input: PlanInput): TableContent {
+  const sets = setsOf(input).map((set) => place(set, `g${input.set.generation}`));
+  return { table: tableName(input.owner), sets, chains: chainsOf(input, sets, false) };
+}
