@@ -101,7 +101,8 @@ export interface DialerContext {
 export interface DialerDefinition<Options = unknown> {
   readonly type: string;
   readonly kind: Dialer['kind'];
-  readonly options: StandardSchema<Options>;
+  /** Validates what the configuration gives; `create` gets its output. `defineDialer` checks the types. */
+  readonly options: StandardSchema;
   /** The module whose export `dialer` is this definition; workers import it again. */
   readonly module: URL;
   create(options: Options, context: DialerContext): Dialer;

@@ -2,6 +2,7 @@
 import type { DialerDefinition } from './dialer.ts';
 import type { InterceptorDefinition } from './interceptor.ts';
 import type { ResolverDefinition } from './resolver.ts';
+import type { StandardSchema } from './schema.ts';
 
 /** Raised only when a plugin that worked before would stop compiling or working. */
 export const API_VERSION = 1;
@@ -22,11 +23,15 @@ export function definePlugin<const P extends Plugin>(plugin: P): P {
 }
 
 /** Gives an interceptor definition its option type where it is written. */
-export function defineInterceptor<Options>(definition: InterceptorDefinition<Options>): InterceptorDefinition<Options> {
+export function defineInterceptor<Options>(
+  definition: InterceptorDefinition<Options> & { readonly options: StandardSchema<Options> },
+): InterceptorDefinition<Options> {
   return definition;
 }
 
 /** Gives a dialer definition its option type where it is written. */
-export function defineDialer<Options>(definition: DialerDefinition<Options>): DialerDefinition<Options> {
+export function defineDialer<Options>(
+  definition: DialerDefinition<Options> & { readonly options: StandardSchema<Options> },
+): DialerDefinition<Options> {
   return definition;
 }

@@ -45,7 +45,7 @@ export interface ResolverDefinition<Options = unknown> {
   readonly id: string;
   /** Higher is asked first. Built-in: assigned 500, hosts 400, upstream 100. */
   readonly priority: number;
-  readonly options: StandardSchema<Options>;
+  readonly options: StandardSchema;
   readonly module: URL;
   create(options: Options, context: { readonly log: Logger }): Resolver;
 }

@@ -188,7 +188,12 @@ export class Acceptor {
     }
     const service = this.tables === undefined ? NONE : this.#decide(this.tables, point.family, port);
     if (service === CANARY_SERVICE) {
-      post({ type: 'canary', address: bytesToAddress(this.#own.subarray(offset, offset + 4 * words)), port });
+      post({
+        type: 'canary',
+        address: bytesToAddress(this.#own.subarray(offset, offset + 4 * words)),
+        port,
+        sourcePort: i32[i + SOURCE_PORT] as number,
+      });
       flows.finish(slot, 'closed');
     } else if (service === NAMES_SERVICE) {
       if (this.#decideNamed(slot, now)) return;

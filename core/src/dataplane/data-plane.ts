@@ -13,7 +13,19 @@ import {
   SERVICE_TOTAL,
   WORKER_COUNTERS,
 } from './counters.ts';
-import { BYTES_DOWN, BYTES_UP, F64, FREE, I32, outcomeCode, SERVICE, STATE, type SlotSnapshot } from './flow-slab.ts';
+import {
+  BYTES_DOWN,
+  BYTES_UP,
+  F64,
+  FREE,
+  I32,
+  outcomeCode,
+  RELAY,
+  RELAY_STREAM,
+  SERVICE,
+  STATE,
+  type SlotSnapshot,
+} from './flow-slab.ts';
 import { closePoints, openPoints } from './listeners.ts';
 import type { DialStep, FromWorker, TableMessage, WorkerTimeouts } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
@@ -43,7 +55,7 @@ export interface DataPlaneHost {
   resolve(key: number | string): Promise<{ readonly addresses: readonly string[]; readonly expiresAt: number }>;
   /** Is there a name behind this address of the assigned range? When there is, the directory has been told. */
   findName(address: string): Promise<boolean>;
-  canary(address: string, port: number): void;
+  canary(arrival: CanaryArrival): void;
   ended(record: FlowRecord): void;
   /** Texts for records. */
   serviceName(id: number): string | undefined;
@@ -58,12 +70,21 @@ export interface DataPlaneHost {
   stream(flow: StreamedFlow): void;
 }
 
+/** A connection to a canary's address that came by a capture point. */
+export interface CanaryArrival {
+  readonly address: string;
+  readonly port: number;
+  readonly sourcePort: number;
+}
+
 export interface StreamedFlow {
   readonly fd: number;
   readonly dialer: number;
   readonly record: FlowRecord;
   /** Ends the flow's slot. */
   finish(outcome: FlowOutcome): void;
+  /** Hands the flow back with both its descriptors, which are the worker's from then on. */
+  adopt(clientFd: number, upstreamFd: number, early: Uint8Array | undefined): void;
   /** Writes byte counters to the slot. */
   count(bytesUp: number, bytesDown: number): void;
 }
@@ -287,7 +308,7 @@ export class DataPlane {
         });
         return;
       case 'canary':
-        this.#host.canary(message.address, message.port);
+        this.#host.canary(message);
         return;
       case 'stream': {
         const { slot, generation } = message;
@@ -297,7 +318,13 @@ export class DataPlane {
           dialer: message.dialer,
           record: this.#record(worker, slab.snapshot(slot), Date.now()),
           finish: (outcome) => worker.post({ type: 'returned', slot, generation, outcome: outcomeCode(outcome) }),
+          adopt: (clientFd, upstreamFd, early) => {
+            const fds = { clientFd, upstreamFd };
+            worker.post({ type: 'adopt', slot, generation, ...fds, ...(early === undefined ? {} : { early }) });
+          },
           count: (bytesUp, bytesDown) => {
+            // The slot is the stream worker's while the flow is in its hands.
+            slab.i32[slot * I32 + RELAY] = RELAY_STREAM;
             slab.f64[slot * F64 + BYTES_UP] = bytesUp;
             slab.f64[slot * F64 + BYTES_DOWN] = bytesDown;
           },
@@ -325,9 +352,11 @@ export class DataPlane {
       this.#host.fatal(error);
       return;
     }
-    worker.start(this.#points).then(
+    worker.start([]).then(
       () => {
+        // Tables before points: a flow that is accepted must find its service.
         if (this.#table !== undefined) worker.post({ ...this.#table, graceMs: 0 });
+        worker.post({ type: 'points', points: pointsOf(this.#points, worker.settings.index) });
         this.#host.rebound(this.#points);
       },
       (failure: unknown) => this.#host.fatal(failure instanceof Error ? failure : new Error(String(failure))),

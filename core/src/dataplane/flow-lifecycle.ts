@@ -175,6 +175,19 @@ export class FlowLifecycle {
     return fd;
   }
 
+  /** Takes both descriptors of a flow that was handed over back into its slot, and watches them. */
+  adopt(slot: number, clientFd: number, upstreamFd: number): boolean {
+    const { slab, ledger } = this.#parts;
+    const i = slot * I32;
+    ledger.opened(clientFd);
+    ledger.opened(upstreamFd);
+    slab.i32[i + CLIENT_FD] = clientFd;
+    slab.i32[i + UPSTREAM_FD] = upstreamFd;
+    slab.i32[i + SIDE] = 0;
+    slab.i32[i + SIDE + 1] = 0;
+    return this.watch(slot, 0, clientFd) && this.watch(slot, 1, upstreamFd);
+  }
+
   /**
    * Ends a flow: closes what is open, records it, frees the slot. A flow that did not end by FIN both ways is reset on
    * both sides, so that neither end takes it for complete.

@@ -82,6 +82,15 @@ export type ToWorker =
     }
   | { readonly type: 'named'; readonly slot: number; readonly generation: number; readonly found: boolean }
   | { readonly type: 'returned'; readonly slot: number; readonly generation: number; readonly outcome: number }
+  /** A stream dialer got a plain TCP upstream: the flow goes on here. `early` is what the upstream has sent already. */
+  | {
+      readonly type: 'adopt';
+      readonly slot: number;
+      readonly generation: number;
+      readonly clientFd: number;
+      readonly upstreamFd: number;
+      readonly early?: Uint8Array;
+    }
   | { readonly type: 'points'; readonly points: readonly WorkerPoint[] }
   /** Take no new flow; living ones go on. */
   | { readonly type: 'drain' }
@@ -98,7 +107,7 @@ export type FromWorker =
   | { readonly type: 'resolve'; readonly key: number | string }
   /** An address of the assigned range that the directory does not know. */
   | { readonly type: 'unnamed'; readonly slot: number; readonly generation: number; readonly address: string }
-  | { readonly type: 'canary'; readonly address: string; readonly port: number }
+  | { readonly type: 'canary'; readonly address: string; readonly port: number; readonly sourcePort: number }
   | {
       readonly type: 'stream';
       readonly slot: number;

@@ -85,6 +85,11 @@ export class SpliceRelay {
     return this.#turn(slot, DOWN, now);
   }
 
+  /** Bytes that go to the client before anything the upstream sends from now on. */
+  prefillDown(slot: number, bytes: Uint8Array): void {
+    if (bytes.length > 0) this.#overflow.set(slot * I32 + DOWN, bytes);
+  }
+
   /** Gives the pipes of an ending flow back. */
   release(slot: number): void {
     for (const direction of [UP, DOWN]) {

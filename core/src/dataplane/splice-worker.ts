@@ -10,6 +10,7 @@ import { EPOLL_DATA_OFFSET, EPOLL_EVENT_SIZE, writeEpollEvent } from '../sys/epo
 import { checked, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
+import { closeWithReset } from '../sys/sockets.ts';
 import { Acceptor, LISTENER_EVENT, WAKE_EVENT, type ServiceTables } from './acceptor.ts';
 import { AddressCache } from './address-cache.ts';
 import { at, Counters } from './counters.ts';
@@ -18,6 +19,7 @@ import { Dialing } from './dialing.ts';
 import { FlowLifecycle } from './flow-lifecycle.ts';
 import {
   ACTIVE_AT,
+  CONNECTED_AT,
   DEADLINE,
   DIALING,
   F64,
@@ -27,7 +29,9 @@ import {
   I32,
   outcomeOf,
   READY,
+  RELAY,
   RELAYING,
+  RELAY_COPY,
   RESOLVING,
   SIDE,
   SIDE_EOF,
@@ -276,6 +280,9 @@ export class SpliceWorker {
           this.#flows.finish(message.slot, outcomeOf(message.outcome) ?? 'error');
         }
         return;
+      case 'adopt':
+        this.#adopt(message, now);
+        return;
       case 'points':
         this.#dialing.points = message.points;
         this.#acceptor.listen(message.points);
@@ -301,6 +308,24 @@ export class SpliceWorker {
       case 'crash':
         throw new Error('crash requested by a test');
     }
+  }
+
+  #adopt(message: Extract<ToWorker, { type: 'adopt' }>, now: number): void {
+    const { slot, clientFd, upstreamFd, early } = message;
+    const { i32, f64 } = this.#slab;
+    const i = slot * I32;
+    if (i32[i + GENERATION] !== message.generation || i32[i + STATE] !== STREAMING) {
+      closeWithReset(clientFd);
+      closeWithReset(upstreamFd);
+      return;
+    }
+    i32[i + STATE] = RELAYING;
+    i32[i + RELAY] = RELAY_COPY;
+    f64[slot * F64 + CONNECTED_AT] = now;
+    f64[slot * F64 + ACTIVE_AT] = now;
+    if (early !== undefined) this.#relay.prefillDown(slot, early);
+    // The first events of both descriptors come at once and start the relay.
+    if (!this.#flows.adopt(slot, clientFd, upstreamFd)) this.#flows.finish(slot, 'error');
   }
 
   #isWaiting(slot: number, generation: number): boolean {

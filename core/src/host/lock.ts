@@ -2,7 +2,7 @@
  * Locks that vanish with their holder: flock(2) on a file. The kernel frees them when the process dies, however it dies,
  * so a lock is never stale; the text in the file only says who holds it.
  */
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LOCK_EX, LOCK_NB } from '../sys/constants.ts';
 import { checked, EAGAIN } from '../sys/errno.ts';
@@ -28,6 +28,11 @@ export function tryLock(path: string, role: LockHolder['role']): HeldLock | unde
     closeSync(fd);
     if (number === EAGAIN) return undefined;
     checked(-1, `flock(${path})`, 'Put the state directory on a local file system.');
+  }
+  // Whoever held it before may have removed the file after we opened it; a lock on a removed file locks nothing.
+  if (statSync(path, { throwIfNoEntry: false })?.ino !== fstatSync(fd).ino) {
+    closeSync(fd);
+    return tryLock(path, role);
   }
   ftruncateSync(fd, 0);
   writeSync(fd, JSON.stringify({ pid: process.pid, role } satisfies LockHolder));

@@ -50,14 +50,18 @@ function slotLock(slot: number): string {
   return join(slotDirectory(), `${slot}.lock`);
 }
 
-/** The slot that an owner's state directory records, if any. */
-export function recordedSlot(owner: string): number | undefined {
+/** The numbers that an owner's state directory records, if any: those of its last or living run. */
+export function recordedNumbers(owner: string): HostNumbers | undefined {
   try {
-    const slot = Number(readFileSync(join(stateDirectory(owner), 'slot'), 'utf8'));
-    return Number.isInteger(slot) && slot >= 0 && slot < SLOTS ? slot : undefined;
+    const numbers = JSON.parse(readFileSync(join(stateDirectory(owner), 'numbers.json'), 'utf8')) as HostNumbers;
+    return Number.isInteger(numbers.slot) && numbers.slot >= 0 && numbers.slot < SLOTS ? numbers : undefined;
   } catch {
     return undefined;
   }
+}
+
+function recordedSlot(owner: string): number | undefined {
+  return recordedNumbers(owner)?.slot;
 }
 
 /** Slots that neither a living process holds nor another owner's state directory records. */
@@ -74,24 +78,25 @@ export function orphanSlots(owner: string): readonly number[] {
   return free;
 }
 
-export interface ClaimedSlot {
-  readonly slot: number;
+export interface ClaimedNumbers {
+  readonly numbers: HostNumbers;
   release(): void;
 }
 
 /**
- * Claims the slot recorded for this owner, or the first free one, and records it.
+ * Claims the slot recorded for this owner, or the first free one, and records its numbers.
  * @throws HostChangeError when all 16 are held.
  */
-export function claimSlot(owner: string): ClaimedSlot {
+export function claimNumbers(owner: string, capture: CaptureConfiguration): ClaimedNumbers {
   mkdirSync(slotDirectory(), { recursive: true, mode: 0o700 });
   const recorded = recordedSlot(owner);
   const candidates = [...(recorded === undefined ? [] : [recorded]), ...orphanSlots(owner)];
   for (const slot of candidates) {
     const lock: HeldLock | undefined = tryLock(slotLock(slot), 'slot');
     if (!lock) continue;
-    writeFileSync(join(stateDirectory(owner), 'slot'), String(slot), { mode: 0o600 });
-    return { slot, release: () => lock.release() };
+    const numbers = numbersOf(slot, capture);
+    writeFileSync(join(stateDirectory(owner), 'numbers.json'), JSON.stringify(numbers), { mode: 0o600 });
+    return { numbers, release: () => lock.release() };
   }
   throw new HostChangeError({
     problem: `All ${SLOTS} slots of this network namespace are held by other owners (${knownOwners().join(', ')}).`,

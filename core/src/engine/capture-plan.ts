@@ -1,0 +1,121 @@
+/**
+ * The services of a run, numbered and compiled: the capture set for the interceptor, the look-up table for the workers,
+ * the name table for the resolver. One of these per generation.
+ */
+import { FIRST_SERVICE, type Canary, type CaptureSet, type ServiceId } from '../api/capture.ts';
+import type { Family, Prefix } from '../api/flow.ts';
+import type { HostFacts } from '../api/host.ts';
+import {
+  buildLookupTable,
+  compileCaptureSet,
+  compileNames,
+  NO_PATTERN,
+  parsePrefix,
+  protocolsOfNames,
+  STATIC_EXCLUSIONS,
+  type LookupTableData,
+  type NameTable,
+} from '../capture/index.ts';
+import type { Configuration, ServiceConfiguration } from '../config/model.ts';
+
+export interface CapturePlan {
+  readonly configuration: Configuration;
+  readonly set: CaptureSet;
+  readonly names: NameTable;
+  readonly lookup: LookupTableData;
+  readonly services: ReadonlyMap<ServiceId, ServiceConfiguration>;
+  readonly serviceNames: ReadonlyMap<ServiceId, string>;
+}
+
+/** Gives services their ids: a name keeps its id over reloads; an id is never given to another name in one run. */
+export class ServiceNumbers {
+  readonly #ids = new Map<string, ServiceId>();
+  #next = FIRST_SERVICE;
+
+  of(name: string): ServiceId {
+    let id = this.#ids.get(name);
+    if (id === undefined) {
+      id = this.#next++;
+      this.#ids.set(name, id);
+    }
+    return id;
+  }
+
+  get next(): ServiceId {
+    return this.#next;
+  }
+}
+
+const CANARY_ADDRESSES: Readonly<Record<Family, string>> = { 4: '192.0.2.1', 6: '2001:db8::1' };
+/** Canary ports are apart by slot, so that owners that start at once do not take each other's. */
+const CANARY_PORT = 64_000;
+
+/** One canary per family × protocol that the configuration captures and the host has. */
+export function canariesFor(configuration: Configuration, facts: HostFacts, slot: number): readonly Canary[] {
+  const canaries: Canary[] = [];
+  for (const family of [4, 6] as const) {
+    if (family === 6 && !facts.ipv6) continue;
+    for (const protocol of ['tcp', 'udp'] as const) {
+      const wanted = configuration.services.some(
+        (service) =>
+          service.protocols.includes(protocol) &&
+          (service.names.length > 0 || service.prefixes.some((prefix) => prefix.family === family)),
+      );
+      if (wanted) canaries.push({ family, protocol, address: CANARY_ADDRESSES[family], port: CANARY_PORT + slot });
+    }
+  }
+  return canaries;
+}
+
+/** Exclusions that hold without being configured, on this host as it is now. */
+function builtinExclusions(facts: HostFacts): readonly Prefix[] {
+  return [
+    ...STATIC_EXCLUSIONS,
+    ...[...facts.ownAddresses, ...facts.connectedNetworks].map((text) => parsePrefix(text)),
+  ];
+}
+
+export interface CapturePlanInput {
+  readonly configuration: Configuration;
+  readonly facts: HostFacts;
+  readonly generation: number;
+  readonly numbers: ServiceNumbers;
+  readonly canaries: readonly Canary[];
+  readonly previousNames?: NameTable;
+}
+
+export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
+  const { configuration, facts, generation, numbers, canaries } = input;
+  const numbered = configuration.services.map((service) => ({ id: numbers.of(service.name), service }));
+  const { scopes, forward, only, except } = configuration.capture;
+  const set = compileCaptureSet({
+    generation,
+    services: numbered,
+    exclude: configuration.exclude,
+    builtins: builtinExclusions(facts),
+    ranges: configuration.resolver.ranges.filter((range) => range.family === 4 || facts.ipv6),
+    rangeProtocols: protocolsOfNames(configuration.services),
+    canaries,
+    scopes: {
+      output: scopes.includes('output'),
+      ...(scopes.includes('forward') ? { forward: { interfaces: forward.interfaces } } : {}),
+    },
+    owners: { only, except },
+  });
+  const names = compileNames(numbered, input.previousNames);
+  return {
+    configuration,
+    set,
+    names,
+    lookup: buildLookupTable(set, names),
+    services: new Map(numbered.map(({ id, service }) => [id, service])),
+    serviceNames: new Map(numbered.map(({ id, service }) => [id, service.name])),
+  };
+}
+
+/** Names that both tables want; what the resolver answers by while one is replaced by the other. */
+export function commonNames(before: NameTable, after: NameTable): { match(name: string): number } {
+  return {
+    match: (name) => (before.match(name) === NO_PATTERN ? NO_PATTERN : after.match(name)),
+  };
+}

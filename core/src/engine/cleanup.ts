@@ -1,0 +1,122 @@
+/**
+ * Removes what a dead instance left: kernel objects by name and number, the system's resolver from its backup, the state
+ * directory. Needs no journal and no instance; `weir cleanup`, the keeper and a new `weir run` all come here.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { AlreadyRunningError, NotPermittedError, WeirError } from '../api/errors.ts';
+import type { HostNumbers } from '../api/host.ts';
+import type { InterceptorDefinition } from '../api/interceptor.ts';
+import type { Logger } from '../api/logger.ts';
+import { cleanUpResolvConf } from '../dns/resolv-conf-claim.ts';
+import { readLeftovers } from '../host/change.ts';
+import { readHolder, tryLock, waitForLock, type LockHolder } from '../host/lock.ts';
+import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
+import { knownOwners, makeStateDirectory, stateDirectory } from '../host/state-directory.ts';
+import { loadPlugins } from '../registry/load.ts';
+
+/** How long a keeper or another clean-up may take before this one gives up. Milliseconds. */
+const OTHERS_TIMEOUT = 10_000;
+
+export interface CleanUpOptions {
+  /** `default` when absent. */
+  readonly owner?: string;
+  /** All dead owners of this network namespace; living ones are left alone. */
+  readonly all?: boolean;
+  readonly role?: Extract<LockHolder['role'], 'cleanup' | 'keeper'>;
+  readonly log: Logger;
+}
+
+/**
+ * @returns one line per thing that was removed; empty when nothing was left.
+ * @throws AlreadyRunningError when the owner lives; NotPermittedError; WeirError when something could not be removed.
+ */
+export async function cleanUp(options: CleanUpOptions): Promise<readonly string[]> {
+  if (options.all !== true) return cleanUpOwner(options.owner ?? 'default', options);
+  const removed: string[] = [];
+  for (const owner of knownOwners()) {
+    try {
+      removed.push(...(await cleanUpOwner(owner, options)).map((line) => `${owner}: ${line}`));
+    } catch (error) {
+      if (!(error instanceof AlreadyRunningError)) throw error;
+    }
+  }
+  return removed;
+}
+
+async function cleanUpOwner(owner: string, options: CleanUpOptions): Promise<readonly string[]> {
+  const directory = stateDirectory(owner);
+  makeStateDirectory(directory);
+  const path = join(directory, 'lock');
+  const role = options.role ?? 'cleanup';
+  let lock = tryLock(path, role);
+  if (lock === undefined && readHolder(path)?.role !== 'run') lock = await waitForLock(path, role, OTHERS_TIMEOUT);
+  if (lock === undefined) throw alreadyRunning(owner, readHolder(path));
+  try {
+    const { interceptors } = await builtDefinitions();
+    const removed = await removeLeftovers(owner, interceptors, options.log);
+    removeStateFiles(directory);
+    return removed;
+  } finally {
+    lock.release();
+  }
+}
+
+export function alreadyRunning(owner: string, holder: LockHolder | undefined): AlreadyRunningError {
+  return new AlreadyRunningError({
+    problem: `Weir with the owner ${owner} runs already in this network namespace${holder ? ` (pid ${holder.pid})` : ''}.`,
+    remedy: `Stop it first, or choose another name with --owner.`,
+  });
+}
+
+async function builtDefinitions(): Promise<{ interceptors: ReadonlyArray<InterceptorDefinition<never>> }> {
+  const registry = await loadPlugins([]);
+  return { interceptors: registry.interceptors().filter((definition) => definition.built !== false) };
+}
+
+/** Removes kernel objects and restores the resolver. The caller holds the owner's lock. */
+export async function removeLeftovers(
+  owner: string,
+  definitions: ReadonlyArray<InterceptorDefinition<never>>,
+  log: Logger,
+): Promise<readonly string[]> {
+  const directory = stateDirectory(owner);
+  const recorded = recordedNumbers(owner);
+  const blocks: readonly HostNumbers[] =
+    recorded === undefined ? orphanSlots(owner).map((slot) => numbersOf(slot)) : [recorded];
+  const removed: string[] = [];
+  const failures: unknown[] = [];
+  // The resolver first: names must not lead to addresses that nothing captures any more.
+  try {
+    removed.push(...cleanUpResolvConf({ owner, stateDirectory: directory }));
+  } catch (error) {
+    failures.push(error);
+  }
+  for (const definition of definitions) {
+    for (const numbers of blocks) {
+      try {
+        removed.push(...(await definition.cleanUp({ owner, numbers, log })));
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  }
+  const leftovers = readLeftovers(join(directory, 'journal'));
+  if (leftovers.length > 0) log.debug({ leftovers }, 'the journal of the last run');
+  const [first] = failures;
+  if (first !== undefined) {
+    if (first instanceof NotPermittedError || failures.length === 1) throw first;
+    throw new WeirError('WEIR_HOST_CHANGE', {
+      problem: `${failures.length} things could not be removed: ${failures.map((f) => (f as Error).message).join('; ')}.`,
+      remedy: 'Mend the causes and run `weir cleanup` again.',
+      cause: first,
+    });
+  }
+  return removed;
+}
+
+/** Removes what Weir keeps about a run. The directory goes too when nothing else is in it. */
+export function removeStateFiles(directory: string): void {
+  if (!existsSync(directory)) return;
+  rmSync(directory, { recursive: true, force: true });
+}

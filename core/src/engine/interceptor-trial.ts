@@ -1,0 +1,66 @@
+/** One candidate of a selection, from leftovers to canary, and back when it does not work. */
+import type { Canary } from '../api/capture.ts';
+import type { HostNumbers } from '../api/host.ts';
+import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
+import type { Logger } from '../api/logger.ts';
+import type { BoundPoint } from '../api/point.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { HostChangeJournal } from '../host/change.ts';
+import type { CanaryWatch } from './canary.ts';
+import { runPump } from './pump.ts';
+import type { Trial } from './selection.ts';
+
+export interface InterceptorTrialParts {
+  readonly owner: string;
+  readonly numbers: HostNumbers;
+  readonly journal: HostChangeJournal;
+  readonly dataPlane: DataPlane;
+  readonly canaryWatch: CanaryWatch;
+  readonly canaries: readonly Canary[];
+  /** Options of interceptors by id, already validated. */
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly planInput: (points: readonly BoundPoint[]) => PlanInput;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+export class InterceptorTrial implements Trial {
+  readonly #parts: InterceptorTrialParts;
+
+  constructor(parts: InterceptorTrialParts) {
+    this.#parts = parts;
+  }
+
+  create(definition: InterceptorDefinition<never>): Interceptor {
+    const { owner, numbers, journal, log, options } = this.#parts;
+    const context = { owner, numbers, host: journal, log: log.child({ interceptor: definition.id }), pump: runPump };
+    return definition.create(context, (options[definition.id] ?? {}) as never);
+  }
+
+  async run(definition: InterceptorDefinition<never>, interceptor: Interceptor): Promise<void> {
+    const { dataPlane, canaryWatch, canaries, numbers, signal } = this.#parts;
+    try {
+      const points = dataPlane.open(await interceptor.provision(signal));
+      dataPlane.listen();
+      signal.throwIfAborted();
+      await interceptor.start(this.#parts.planInput(points), signal);
+      if (definition.capabilities.transparent && definition.capabilities.scopes.includes('output')) {
+        await canaryWatch.prove(canaries, numbers.bypassMark, signal);
+      }
+    } catch (error) {
+      await this.#rollBack(interceptor);
+      throw error;
+    }
+  }
+
+  /** A failed roll-back hides what it rolled back from: it is the worse of the two. */
+  async #rollBack(interceptor: Interceptor): Promise<void> {
+    const { dataPlane, journal } = this.#parts;
+    try {
+      await interceptor.stop();
+      await journal.undoAll();
+    } finally {
+      dataPlane.closePoints();
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/** `weir plan`: the exact kernel changes that a configuration would make here, without making any. */
+import { SelectionError } from '../api/errors.ts';
+import type { Plan } from '../api/interceptor.ts';
+import type { BoundPoint, PointSpec } from '../api/point.ts';
+import type { Configuration } from '../config/model.ts';
+import { hostFacts } from '../host/facts.ts';
+import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
+import { loadPlugins } from '../registry/load.ts';
+import { canariesFor, makeCapturePlan, ServiceNumbers } from './capture-plan.ts';
+import { candidatesOf, unsuitable } from './selection.ts';
+
+/** Stands for the ports that the kernel chooses when the capture points are opened. */
+const EXAMPLE_PORT = 15_001;
+
+export interface HostPlan extends Plan {
+  /** What the text cannot say, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** @throws SelectionError when no candidate fits the configuration. */
+export async function planFor(configuration: Configuration): Promise<HostPlan> {
+  const registry = await loadPlugins(configuration.plugins);
+  const candidates = candidatesOf(configuration, registry.interceptors());
+  const definition = candidates.find((candidate) => unsuitable(candidate, configuration) === undefined);
+  if (definition === undefined) {
+    const reasons = candidates.map((candidate) => `${candidate.id}: ${unsuitable(candidate, configuration)}`);
+    throw new SelectionError({
+      problem: `No interceptor fits this configuration (${reasons.join('; ')}).`,
+      remedy: 'Change scopes, protocols, require or interceptor.',
+    });
+  }
+  const facts = hostFacts();
+  const { owner } = configuration;
+  const slot = recordedNumbers(owner)?.slot ?? orphanSlots(owner)[0] ?? 0;
+  const numbers = numbersOf(slot, configuration.capture);
+  const capture = makeCapturePlan({
+    configuration,
+    facts,
+    generation: 1,
+    numbers: new ServiceNumbers(),
+    canaries: canariesFor(configuration, facts, slot),
+  });
+  const points = definition.points(facts).map((point, index) => examplePoint(point, index));
+  const options = (configuration.interceptors[definition.id] ?? {}) as never;
+  const plan = definition.plan(
+    {
+      owner,
+      set: capture.set,
+      points,
+      numbers,
+      facts,
+      onCrash: configuration.capture.onCrash,
+      serviceNames: capture.serviceNames,
+    },
+    options,
+  );
+  const notes = [
+    `Ports from ${EXAMPLE_PORT} on stand for the ones that the kernel chooses at start.`,
+    ...(capture.set.canaries.length > 0
+      ? [
+          `${capture.set.canaries.map((canary) => canary.address).join(' and ')} are captured until a test connection has arrived.`,
+        ]
+      : []),
+    ...(configuration.interceptor === 'auto' ? [`auto would try ${definition.id} first.`] : []),
+  ];
+  return { ...plan, notes };
+}
+
+function examplePoint(point: PointSpec, index: number): BoundPoint {
+  return { ...point, port: point.bind.port === 0 ? EXAMPLE_PORT + index : point.bind.port, fds: [] };
+}

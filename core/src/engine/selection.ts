@@ -1,0 +1,157 @@
+/**
+ * Which interceptor a run gets. Candidates are tried by priority: suitable, probed, leftovers cleaned, provisioned,
+ * started, proved by the canary. `UnsupportedError` and `IneffectiveError` go on to the next one after a clean roll-back;
+ * any other failure ends the chain. A named interceptor never falls back; a list is `auto` over exactly these.
+ */
+import { IneffectiveError, SelectionError, UnsupportedError, WeirError } from '../api/errors.ts';
+import type { Interceptor, InterceptorDefinition, MissingRequirement, ProbeResult } from '../api/interceptor.ts';
+import type { Logger } from '../api/logger.ts';
+import type { Configuration } from '../config/model.ts';
+import type { SelectionEntry, SelectionOutcome, SelectionReport } from './report.ts';
+
+/** What a candidate needs to be tried; the engine implements it. */
+export interface Trial {
+  /** Makes an instance; nothing of the host changes. */
+  create(definition: InterceptorDefinition<never>): Interceptor;
+  /** Removes leftovers, provisions, opens points, starts and proves. On failure everything is rolled back first. */
+  run(definition: InterceptorDefinition<never>, interceptor: Interceptor): Promise<void>;
+}
+
+export interface Selected {
+  readonly definition: InterceptorDefinition<never>;
+  readonly interceptor: Interceptor;
+  readonly report: SelectionReport;
+}
+
+/** Thrown when nothing could start; the report tells why for each candidate. */
+export class NoInterceptorError extends SelectionError {
+  readonly report: SelectionReport;
+
+  constructor(report: SelectionReport, cause?: unknown) {
+    const tried = report.entries.map((entry) => `${entry.interceptor}: ${entry.outcome}, ${entry.reason}`).join('; ');
+    super({
+      problem: `No interceptor could start (${tried}).`,
+      remedy: 'Follow the remedies of the selection report, or name another one with --interceptor.',
+      cause,
+    });
+    this.report = report;
+  }
+}
+
+/** The candidates of a configuration, in the order in which they are tried. */
+export function candidatesOf(
+  configuration: Configuration,
+  definitions: ReadonlyArray<InterceptorDefinition<never>>,
+): ReadonlyArray<InterceptorDefinition<never>> {
+  if (configuration.interceptor === 'auto') return definitions.filter((definition) => definition.built !== false);
+  return configuration.interceptor.map((id) => {
+    const found = definitions.find((definition) => definition.id === id);
+    if (found !== undefined) return found;
+    throw new SelectionError({
+      problem: `There is no interceptor ${id}.`,
+      remedy: `Choose one of ${definitions.map((definition) => definition.id).join(', ')}, or install its package.`,
+    });
+  });
+}
+
+/** Why this run cannot use a mechanism, or undefined when it can. */
+export function unsuitable(definition: InterceptorDefinition<never>, configuration: Configuration): string | undefined {
+  const { capabilities } = definition;
+  const { capture, require, services } = configuration;
+  for (const scope of capture.scopes) {
+    const wanted = capabilities.transparent ? scope : 'explicit';
+    if (!capabilities.scopes.includes(wanted)) return `it cannot capture ${scope} traffic`;
+  }
+  for (const protocol of new Set(services.flatMap((service) => service.protocols))) {
+    if (!capabilities.networks.some((network) => network.protocol === protocol)) return `it cannot capture ${protocol}`;
+  }
+  if (require.includes('transparent') && !capabilities.transparent) return 'it is not transparent, which is required';
+  if (require.includes('udp') && !capabilities.networks.some((network) => network.protocol === 'udp')) {
+    return 'it cannot capture udp, which is required';
+  }
+  if (require.includes('ipv6') && !capabilities.networks.some((network) => network.family === 6)) {
+    return 'it cannot capture IPv6, which is required';
+  }
+  if (require.includes('forward') && !capabilities.scopes.includes('forward')) {
+    return 'it cannot capture forwarded traffic, which is required';
+  }
+  for (const match of [...capture.only, ...capture.except]) {
+    if (!capabilities.owners.includes(match.kind)) return `it cannot tell processes by ${match.kind}`;
+  }
+  return undefined;
+}
+
+/**
+ * Tries the candidates.
+ * @throws NoInterceptorError when none is left; whatever a candidate threw that does not allow another one.
+ */
+export async function select(
+  configuration: Configuration,
+  definitions: ReadonlyArray<InterceptorDefinition<never>>,
+  trial: Trial,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<Selected> {
+  const candidates = candidatesOf(configuration, definitions);
+  const entries: SelectionEntry[] = [];
+  const enter = (
+    definition: InterceptorDefinition<never>,
+    outcome: SelectionOutcome,
+    reason: string,
+    missing: readonly MissingRequirement[] = [],
+  ): void => {
+    entries.push({ interceptor: definition.id, priority: definition.priority, outcome, reason, missing });
+  };
+  let last: unknown;
+
+  for (const [place, definition] of candidates.entries()) {
+    signal.throwIfAborted();
+    const reason = unsuitable(definition, configuration);
+    if (reason !== undefined) {
+      enter(definition, 'not-suitable', reason);
+      continue;
+    }
+    const interceptor = trial.create(definition);
+    const probe = await interceptor.probe(signal);
+    if (probe.verdict === 'unsupported') {
+      enter(definition, 'unsupported', missingText(probe.missing), probe.missing);
+      log.warn({ interceptor: definition.id }, `${definition.id} initialization failed: ${missingText(probe.missing)}`);
+      await interceptor.stop();
+      continue;
+    }
+    try {
+      await trial.run(definition, interceptor);
+    } catch (error) {
+      last = error;
+      const text = error instanceof WeirError ? error.problem : String(error);
+      log.warn({ interceptor: definition.id }, `${definition.id} initialization failed: ${text}`);
+      if (error instanceof UnsupportedError) {
+        enter(definition, probe.verdict === 'inconclusive' ? 'inconclusive' : 'unsupported', text);
+        continue;
+      }
+      if (error instanceof IneffectiveError) {
+        enter(definition, 'ineffective', text);
+        continue;
+      }
+      throw error;
+    }
+    enter(definition, 'selected', factsText(probe));
+    for (const rest of candidates.slice(place + 1)) enter(rest, 'not-tried', `${definition.id} was selected`);
+    log.info({ interceptor: definition.id }, `using ${definition.id} interceptor`);
+    const { transparent } = definition.capabilities;
+    return { definition, interceptor, report: { entries, selected: definition.id, transparent } };
+  }
+  throw new NoInterceptorError({ entries, transparent: false }, last);
+}
+
+function missingText(missing: readonly MissingRequirement[]): string {
+  return missing.map(({ name, remedy }) => `${name} (${remedy})`).join('; ');
+}
+
+function factsText(probe: ProbeResult): string {
+  if (probe.verdict === 'inconclusive') return `the probe could not tell: ${probe.cause}`;
+  if (probe.verdict === 'unsupported') return missingText(probe.missing);
+  return Object.entries(probe.facts)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+}

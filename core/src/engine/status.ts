@@ -1,0 +1,83 @@
+/** Puts a StatusReport together from the parts of a run. */
+import { createRequire } from 'node:module';
+import { FIRST_SERVICE } from '../api/capture.ts';
+import { formatPrefix } from '../capture/address.ts';
+import type { Configuration, PortRange, ServiceConfiguration } from '../config/model.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { NameServiceStatus } from '../resolvers/name-service.ts';
+import type { CapturePlan } from './capture-plan.ts';
+import type { SelectionReport, ServiceReport, StatusReport } from './report.ts';
+
+export const VERSION = (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
+
+export interface StatusParts {
+  readonly configuration: Configuration;
+  readonly startedAt: number;
+  readonly generation: number;
+  readonly selection: SelectionReport;
+  readonly dataPlane: DataPlane;
+  readonly plan: CapturePlan | undefined;
+  /** Names of all services that this run has known. */
+  readonly serviceTexts: ReadonlyMap<number, string>;
+  readonly names: NameServiceStatus | undefined;
+  readonly hostSteps: number;
+  readonly drift: StatusReport['drift'];
+}
+
+export function statusOf(parts: StatusParts): Omit<StatusReport, 'state'> {
+  const { configuration, dataPlane, names } = parts;
+  return {
+    version: VERSION,
+    pid: process.pid,
+    owner: configuration.owner,
+    startedAt: parts.startedAt,
+    ...(configuration.file === undefined ? {} : { configurationFile: configuration.file }),
+    generation: parts.generation,
+    selection: parts.selection,
+    services: serviceReports(parts),
+    workers: dataPlane.workerReports(),
+    resolver: {
+      listen: names?.listen ?? [],
+      reach: names?.reach ?? 'none',
+      upstreams: names?.upstreams ?? [],
+      names: names?.names ?? 0,
+      selfTest: names?.selfTest ?? 'off',
+      ...(names?.selfTestReason === undefined ? {} : { selfTestReason: names.selfTestReason }),
+      counters: names?.counters ?? {},
+    },
+    counters: { ...dataPlane.counters(), hostSteps: parts.hostSteps },
+    drift: parts.drift,
+  };
+}
+
+function serviceReports({ plan, serviceTexts, dataPlane }: StatusParts): readonly ServiceReport[] {
+  const reports: ServiceReport[] = [];
+  for (const [id, name] of serviceTexts) {
+    if (id < FIRST_SERVICE) continue;
+    const service = plan?.services.get(id);
+    const counters = dataPlane.serviceCounters(id);
+    // A removed service is reported as long as flows of it live.
+    if (service === undefined && counters.active === 0) continue;
+    reports.push({
+      name,
+      addresses: service === undefined ? [] : addressesOf(service),
+      ports: service?.ports.map(portsText) ?? [],
+      protocols: service?.protocols ?? [],
+      dialers: service?.dialers ?? [],
+      retiring: service === undefined,
+      activeFlows: counters.active,
+      totalFlows: counters.total,
+      bytesUp: counters.bytesUp,
+      bytesDown: counters.bytesDown,
+    });
+  }
+  return reports;
+}
+
+function addressesOf(service: ServiceConfiguration): readonly string[] {
+  return [...service.names, ...service.prefixes.map(formatPrefix)];
+}
+
+function portsText({ first, last }: PortRange): string {
+  return first === last ? String(first) : `${first}-${last}`;
+}
