@@ -61,7 +61,7 @@ test('every npm command that the documentation names exists', () => {
   const builtIn = new Set(['install', 'ci', 'i', 'run', 'pack', 'exec']);
   const unknown = ['README.md', ...listFiles('docs', /\.md$/)]
     .flatMap((path) =>
-      [...readFileSync(join(ROOT, path), 'utf8').matchAll(/\bnpm (?:run )?([a-z][\w:-]*)/g)].map((match) => ({
+      [...readFileSync(join(ROOT, path), 'utf8').matchAll(/(?:^|`)npm (?:run )?([a-z][\w:-]*)/gm)].map((match) => ({
         path,
         command: match[1] ?? '',
       })),
