@@ -1,3 +1,4 @@
+export * from './announced.ts';
 export * from './capture.ts';
 export * from './dialer.ts';
 export * from './errors.ts';

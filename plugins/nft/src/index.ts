@@ -4,6 +4,7 @@ import { cleanUp } from './clean-up.ts';
 import { NftInterceptor } from './interceptor.ts';
 import { nftOptions } from './options.ts';
 import { planOf } from './plan.ts';
+import { pointsOn } from './points.ts';
 
 export const nft = defineInterceptor({
   id: 'nft',
@@ -21,6 +22,7 @@ export const nft = defineInterceptor({
   },
   options: nftOptions,
   module: new URL(import.meta.url),
+  points: pointsOn,
   plan: (input) => planOf(input),
   create: (context) => new NftInterceptor(context),
   cleanUp: async (context) => cleanUp(context),

@@ -2,7 +2,6 @@
 import {
   type BoundPoint,
   type Drift,
-  type Family,
   type HostChange,
   hostFacts,
   type Interceptor,
@@ -16,20 +15,9 @@ import { formatRule } from '@weir/core/sys';
 import { OBJECT } from './listing.ts';
 import { addRoutes, addRule, emptyTable, LiveRouting, removeRule, ruleName, tableNameOf } from './live-routing.ts';
 import { LiveTable, removeTable } from './live-table.ts';
+import { pointsOn } from './points.ts';
 import { probe } from './probe.ts';
 import { Ruleset } from './ruleset.ts';
-
-const LOOPBACK: Readonly<Record<Family, string>> = { 4: '127.0.0.1', 6: '::1' };
-
-function pointSpec(family: Family): PointSpec {
-  return {
-    id: `tcp${family}`,
-    network: { family, protocol: 'tcp' },
-    bind: { address: LOOPBACK[family], port: 0 },
-    transparent: true,
-    original: { via: 'socket-name' },
-  };
-}
 
 interface Running {
   readonly table: LiveTable;
@@ -55,7 +43,7 @@ export class NftInterceptor implements Interceptor {
   async provision(signal: AbortSignal): Promise<readonly PointSpec[]> {
     signal.throwIfAborted();
     this.#ruleset ??= new Ruleset();
-    return hostFacts().ipv6 ? [pointSpec(4), pointSpec(6)] : [pointSpec(4)];
+    return pointsOn(hostFacts());
   }
 
   async start(input: PlanInput, signal: AbortSignal): Promise<void> {
