@@ -194,7 +194,7 @@ export class Acceptor {
         port,
         sourcePort: i32[i + SOURCE_PORT] as number,
       });
-      flows.finish(slot, 'closed');
+      flows.discard(slot);
     } else if (service === NAMES_SERVICE) {
       if (this.#decideNamed(slot, now)) return;
       const address = bytesToAddress(this.#own.subarray(offset, offset + 4 * words));

@@ -175,6 +175,19 @@ export class FlowLifecycle {
     return fd;
   }
 
+  /** Closes a canary: it is no flow, so nobody hears of it. */
+  discard(slot: number): void {
+    const { slab, counters } = this.#parts;
+    const i = slot * I32;
+    slab.i32[i + STATE] = FREE;
+    this.#close(slab.i32[i + CLIENT_FD] as number, false);
+    slab.i32[i + CLIENT_FD] = -1;
+    counters.totals[at.accepted] = (counters.totals[at.accepted] as number) - 1;
+    this.#active--;
+    slab.head[1] = this.#active;
+    this.#free.push(slot);
+  }
+
   /** Takes both descriptors of a flow that was handed over back into its slot, and watches them. */
   adopt(slot: number, clientFd: number, upstreamFd: number): boolean {
     const { slab, ledger } = this.#parts;

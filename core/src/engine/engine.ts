@@ -73,7 +73,6 @@ export class Weir implements AdminTarget, AsyncDisposable {
       await weir.#openAdmin(configuration.admin);
       signal.throwIfAborted();
       weir.#state = 'running';
-      log.info({ owner: configuration.owner, interceptor: run.selection.selected }, 'ready');
       return weir;
     } catch (error) {
       try {

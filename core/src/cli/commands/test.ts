@@ -41,12 +41,16 @@ export async function test(
     writeJson(context.stdout, explained);
     return EXIT.done;
   }
-  const { service, dialer } = explained;
-  context.stdout.write(
-    service === undefined
-      ? `${host} port ${port}/${protocol} is not intercepted\n`
-      : `${host} port ${port}/${protocol} is taken by the service ${service}${dialer === undefined ? '' : `, dialled by ${dialer}`}\n`,
-  );
-  for (const line of explained.reason) context.stdout.write(`  ${line}\n`);
+  const { service, dialers, decision } = explained;
+  const flow = `${host} port ${port}/${protocol}`;
+  const verdicts = {
+    service: `is taken by the service ${service}, dialled by ${dialers?.join(', then ')}`,
+    direct: 'is captured by its name and dialled directly',
+    spare: 'is excluded',
+    deny: 'is refused',
+    none: 'is not intercepted',
+  } as const;
+  context.stdout.write(`${flow} ${verdicts[decision]}\n`);
+  for (const line of explained.reasons) context.stdout.write(`  ${line}\n`);
   return EXIT.done;
 }
