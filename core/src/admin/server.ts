@@ -31,7 +31,7 @@ function failureOf(error: unknown): AdminFailure {
     return { code, problem, remedy, ...(error instanceof ConfigurationError ? { faults: error.faults } : {}) };
   }
   const problem = `Unexpected: ${error instanceof Error ? error.message : String(error)}.`;
-  return { code: 'WEIR_UNEXPECTED', problem, remedy: 'Look at the log of the running instance.' };
+  return { code: 'WEIR_UNKNOWN', problem, remedy: 'Look at the log of the running instance.' };
 }
 
 function usage(problem: string, remedy: string): UsageError {

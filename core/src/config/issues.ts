@@ -48,9 +48,10 @@ export function valueAt(root: unknown, path: readonly PropertyKey[]): unknown {
 type Issue = core.$ZodIssue;
 
 function wrongType(path: readonly PropertyKey[], value: unknown, allowed: string): Finding {
-  const key = String(path.at(-1) ?? 'the document');
-  if (value === undefined) return { path, problem: `"${key}" is missing`, allowed };
-  if (value === null) return { path, problem: `"${key}" is empty`, allowed };
+  const last = path.at(-1);
+  const subject = last === undefined ? 'the document' : `"${String(last)}"`;
+  if (value === undefined) return { path, problem: `${subject} is missing`, allowed };
+  if (value === null) return { path, problem: `${subject} is empty`, allowed };
   if (typeof value === 'object' && !Array.isArray(value) && Object.values(value).some((inner) => inner === null)) {
     // `2001:db8::` without quotes is a mapping to YAML.
     return { path, problem: 'a mapping stands here; text with a colon at its end needs quotes', allowed };
@@ -68,16 +69,20 @@ function unionFindings(
 ): readonly Finding[] {
   const path = [...base, ...issue.path];
   const value = valueAt(root, path);
+  const allowed = new Set(issue.errors.flatMap((errors) => errors.filter((e) => e.path.length === 0)).map(allowedOf));
+  allowed.delete('a list');
   // The alternative that the author meant is the one whose type fits; its own faults are then the ones to tell.
   const meant = issue.errors.filter((errors) => !errors.some((e) => isTypeMismatch(e) && e.path.length === 0));
   if (meant.length > 0) {
     // Of several that fit, the one that got deepest.
     const depth = (errors: readonly Issue[]) => Math.max(...errors.map((e) => e.path.length));
     const best = meant.reduce((a, b) => (depth(b) > depth(a) ? b : a));
-    return best.flatMap((inner) => findings(inner, root, path, keysAt));
+    const found = best.flatMap((inner) => findings(inner, root, path, keysAt));
+    const [only] = found;
+    if (best.length > 1 || only === undefined || best[0]?.code !== 'invalid_value' || allowed.size < 2) return found;
+    // A word that is none of the words here; the other alternatives are worth a mention.
+    return [{ ...only, allowed: [...allowed].join(', or ') }];
   }
-  const allowed = new Set(issue.errors.flatMap((errors) => errors.filter((e) => e.path.length === 0)).map(allowedOf));
-  allowed.delete('a list');
   return [wrongType(path, value, [...allowed].join(', or '))];
 }
 

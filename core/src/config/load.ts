@@ -119,7 +119,9 @@ async function loadDefinitions(
   return { definitions: await load(plugins), plugins, findings };
 }
 
-const byPlace = (a: ConfigurationFault, b: ConfigurationFault) => a.line - b.line || a.column - b.column;
+/** In the order of the file; what stands on the command line and in the environment comes behind it. */
+const byPlace = (file: string) => (a: ConfigurationFault, b: ConfigurationFault) =>
+  Number(a.file !== file) - Number(b.file !== file) || a.line - b.line || a.column - b.column;
 
 /**
  * @returns the configuration, completed with defaults; `file` is absolute.
@@ -181,7 +183,7 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
   }
 
   if (faults.length > 0 || document.value === undefined || overriding.value === undefined) {
-    throw refusal(file, distinct(faults));
+    throw refusal(file, distinct(faults).toSorted(byPlace(file)));
   }
   return assemble({
     ...(options.text === undefined ? { file: absolute } : {}),
@@ -196,7 +198,7 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
 /** Two checks may find the same thing. */
 function distinct(faults: readonly ConfigurationFault[]): readonly ConfigurationFault[] {
   const seen = new Map(faults.map((f) => [`${f.file}:${f.line}:${f.column}:${f.problem}`, f]));
-  return [...seen.values()].sort(byPlace);
+  return [...seen.values()];
 }
 
 function refusal(file: string, faults: readonly ConfigurationFault[]): ConfigurationError {

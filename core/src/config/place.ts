@@ -12,6 +12,7 @@ import {
 } from 'yaml';
 import type { ConfigurationFault } from '../api/errors.ts';
 import type { Finding } from './issues.ts';
+import { printable } from './scalars.ts';
 
 /** Keys whose values are never printed, wherever they stand. */
 const SECRET_KEY = /^(?:.*[-_])?(?:password|passphrase|passwd|secret|token|private-key|api-key)$/i;
@@ -55,8 +56,8 @@ export class Source {
       line: Math.max(line, 1),
       column: Math.max(col, 1),
       path: finding.path.map(String).join('.'),
-      problem: finding.problem,
-      allowed: finding.allowed,
+      problem: printable(finding.problem),
+      allowed: printable(finding.allowed),
       // A caret far to the right of what is shown would point at nothing.
       ...(col > MAX_SOURCE ? {} : { source: printable(this.#masked(from, until)).slice(0, MAX_SOURCE) }),
     };
@@ -89,8 +90,9 @@ export class Source {
     const line = this.#text.slice(from, until);
     if (this.#document.errors.length > 0) {
       // The tree cannot be trusted: hide everything behind a key that looks like a secret's.
-      return line.replace(/((?:passw|passphrase|secret|token|key)[\w-]*["']?\s*:\s*)(\S.*)$/i, (_, key, rest: string) =>
-        rest.startsWith('{') ? `${key}{…` : `${key}********`,
+      return line.replace(
+        /((?:passw|passphrase|secret|token|key)[\w-]*["']?\s*:\s*)(\S.*)$/im,
+        (_, key, rest: string) => (rest.startsWith('{') ? `${key}{…` : `${key}********`),
       );
     }
     let out = '';
@@ -101,12 +103,6 @@ export class Source {
     }
     return out;
   }
-}
-
-/** Control characters of a file must not reach a terminal. */
-function printable(line: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return line.replace(/[\r\n]+$/, '').replaceAll(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, '?');
 }
 
 export function keyText(key: unknown): string {

@@ -1,6 +1,7 @@
 /** What the command line and the environment say instead of the file. Flag, then `WEIR_*`, then file, then default. */
 import type { ConfigurationFault } from '../api/errors.ts';
 import { valueAt, type Finding } from './issues.ts';
+import { printable } from './scalars.ts';
 
 /** One setting that can be given outside of the file. */
 export interface OverrideSetting {
@@ -79,9 +80,10 @@ export function collectOverrides(flags: Flags, environment: Environment): Overri
     place(finding) {
       const entry = given.find(({ setting }) => setting.path.every((key, i) => finding.path[i] === key));
       const path = finding.path.map(String).join('.');
-      const { problem, allowed } = finding;
+      const problem = printable(finding.problem);
+      const allowed = printable(finding.allowed);
       if (entry === undefined) return { file: 'command line', line: 1, column: 1, path, problem, allowed };
-      const source = `${entry.prefix}${entry.text}`;
+      const source = printable(`${entry.prefix}${entry.text}`);
       const value = valueAt(root, finding.path);
       const offset = entry.setting.kind === 'list' && typeof value === 'string' ? entry.text.indexOf(value) : 0;
       const column = entry.prefix.length + Math.max(offset, 0) + 1;

@@ -4,6 +4,7 @@
  */
 import type { Prefix } from '../api/flow.ts';
 import { formatPrefix, parsePrefix, prefixContains } from '../capture/address.ts';
+import { DEFAULTS } from './defaults.ts';
 import { BUILT_IN_DIALERS, type Definitions } from './definitions.ts';
 import { valueAt, type Finding } from './issues.ts';
 import { parseNetwork, quote } from './scalars.ts';
@@ -78,6 +79,8 @@ function rangeFindings(root: unknown): readonly Finding[] {
       found.push({ path, problem: `${text} lies in ${formatPrefix(unusable)}, which is never routed`, allowed });
     }
   }
+  // Without ranges of its own a file has the default ones.
+  if (valueAt(root, ['resolver', 'ranges']) === undefined) taken.push(...DEFAULTS.resolver.ranges);
   const inside = (lists: readonly Path[], what: string) => {
     for (const list of lists) {
       for (const [path, prefix] of prefixesAt(root, list)) {

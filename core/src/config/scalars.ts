@@ -29,6 +29,12 @@ export class ScalarFault extends Error {
   }
 }
 
+/** One line without control characters: what a file holds must not steer a terminal. Tabs stay. */
+export function printable(line: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return line.replace(/[\r\n]+$/, '').replaceAll(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, '?');
+}
+
 /** How a value is quoted in a problem: bounded and on one line, since it may be anything. */
 export function quote(value: unknown): string {
   const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
@@ -84,9 +90,9 @@ export function parseCount(value: number | string, minimum: number, maximum: num
   return count;
 }
 
-function portNumber(text: string): number {
+function portNumber(text: string, allowed: string): number {
   const port = Number(text);
-  if (port < 1 || port > 65_535) throw new ScalarFault(`port ${text} is out of range`, ALLOWED.port);
+  if (port < 1 || port > 65_535) throw new ScalarFault(`port ${text} is out of range`, allowed);
   return port;
 }
 
@@ -94,8 +100,8 @@ function portNumber(text: string): number {
 export function parsePorts(value: number | string): PortRange {
   const match = /^\s*(\d{1,9})\s*(?:[-–]\s*(\d{1,9})\s*)?$/.exec(String(value));
   if (match === null) throw new ScalarFault(`${quote(value)} is not a port`, ALLOWED.port);
-  const first = portNumber(match[1] as string);
-  const last = match[2] === undefined ? first : portNumber(match[2]);
+  const first = portNumber(match[1] as string, ALLOWED.port);
+  const last = match[2] === undefined ? first : portNumber(match[2], ALLOWED.port);
   if (last < first) {
     throw new ScalarFault(`the range ${quote(value)} is upside down`, `the lower port first: ${last}-${first}`);
   }
@@ -198,7 +204,7 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
     if (text.includes(':') && isAddress(text)) throw new ScalarFault(`${quote(text)} has no port`, `"[${text}]:80"`);
     throw new ScalarFault(`${quote(text)} is not a host and a port`, ALLOWED.hostPort);
   }
-  const port = portNumber(match[3] as string);
+  const port = portNumber(match[3] as string, ALLOWED.hostPort);
   const bracketed = match[1];
   if (bracketed !== undefined) {
     if (!bracketed.includes(':') || !isAddress(bracketed)) {

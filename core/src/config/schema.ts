@@ -19,6 +19,7 @@ import {
   parsePorts,
   parseReach,
   parseUpstream,
+  quote,
   ScalarFault,
 } from './scalars.ts';
 
@@ -62,18 +63,18 @@ const protocol = z.enum(['tcp', 'udp']);
 
 const word = (what: string) =>
   z.string({ error: () => `\n${what}: letters, digits, "-", "_" and "."` }).regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/, {
-    error: (issue) => `${JSON.stringify(issue.input)} is not ${what}\nletters, digits, "-", "_" and ".", at most 63`,
+    error: (issue) => `${quote(issue.input)} is not ${what}\nletters, digits, "-", "_" and ".", at most 63`,
   });
 
 const interceptorId = z
   .string({ error: () => '\nan interceptor id: nft, tproxy-iptables, ebpf-sklookup, tun, proxy' })
   .regex(/^[a-z][a-z0-9-]*$/, {
-    error: (issue) => `${JSON.stringify(issue.input)} is not an interceptor id\nauto, or ids as nft, tun`,
+    error: (issue) => `${quote(issue.input)} is not an interceptor id\nauto, or ids as nft, tun`,
   });
 
 /** An owner names kernel objects (`inet weir_<owner>`) and a directory. */
 const owner = z.string({ error: () => `\n${ALLOWED.instance}` }).regex(OWNER, {
-  error: (issue) => `${JSON.stringify(issue.input)} is not an owner\n${ALLOWED.instance}`,
+  error: (issue) => `${quote(issue.input)} is not an owner\n${ALLOWED.instance}`,
 });
 
 const dialerType = z.string({ error: () => '\nthe name of a dialer type: direct' });
@@ -107,7 +108,7 @@ const capture = z.strictObject({
     .strictObject({
       interfaces: list(
         z.string().regex(/^[^\s/]{1,15}$/, {
-          error: (issue) => `${JSON.stringify(issue.input)} is not an interface\na name of at most 15 characters: eth1`,
+          error: (issue) => `${quote(issue.input)} is not an interface\na name of at most 15 characters: eth1`,
         }),
       ),
     })
@@ -172,8 +173,7 @@ export const documentSchema = z.strictObject({
   admin: z
     .string({ error: () => '\nunix, off, or an absolute path' })
     .regex(/^(?:unix|off|\/.{1,100})$/, {
-      error: (issue) =>
-        `${JSON.stringify(issue.input)} is no place for the admin socket\nunix, off, or an absolute path`,
+      error: (issue) => `${quote(issue.input)} is no place for the admin socket\nunix, off, or an absolute path`,
     })
     .optional(),
   plugins: list(

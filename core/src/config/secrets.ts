@@ -9,6 +9,8 @@ import { isSecretKey } from './place.ts';
 import { quote } from './scalars.ts';
 
 const READABLE_BY_OTHERS = 0o004;
+/** Stands for a secret that could not be read, so that a dialer's schema does not miss it a second time. */
+const UNREAD = '********';
 const MAX_SECRET_BYTES = 64 * 1024;
 
 type Path = readonly PropertyKey[];
@@ -33,12 +35,12 @@ async function readSecret(
   }
   if (typeof name !== 'string' || name === '') {
     found.push({ path: [...path, 'file'], problem: 'a secret needs the path of its file', allowed });
-    return undefined;
+    return UNREAD;
   }
   const absolute = isAbsolute(name) ? name : resolve(context.directory, name);
   const refuse = (problem: string, remedy: string) => {
     found.push({ path: [...path, 'file'], problem, allowed: remedy });
-    return undefined;
+    return UNREAD;
   };
   try {
     const { mode, size } = await stat(absolute).then((s) => {
