@@ -11,3 +11,5 @@ export * from './test-host.ts';
 export * from './requirements.ts';
 export * from './interceptor-compliance.ts';
 export * from './weir-process.ts';
+export * from './memory-changes.ts';
+export * from './thread-namespace.ts';

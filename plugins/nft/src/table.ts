@@ -4,7 +4,7 @@
  *   out        local flows: a new one that `pick` claims gets the conntrack mark; claimed ones get the packet mark
  *   pre        claimed flows go to the capture points (tproxy)
  *   pick       is this new flow captured?            claim   sets the conntrack mark
- *   unrouted   what has no other route than ours and was not claimed is answered as if there were no route
+ *   unrouted   what has no other route than ours and was not claimed is refused at once, instead of lost on lo
  *
  * The decision is made once for each flow and kept in the conntrack mark, so that flows older than a change of the sets
  * stay what they were.
@@ -167,6 +167,15 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
     [differ(meta('l4proto'), anyOf('tcp', 'udp')), RETURN],
     [equal(ct('direction'), 'reply'), RETURN],
   ];
+  // A mark of anybody's says that somebody else wants the packet where it goes.
+  const unrouted: readonly NftStatement[] = [
+    equal(meta('oif'), 'lo'),
+    equal(meta('mark'), 0),
+    NEW,
+    unclaimed,
+    // In IPv6 fib asks all tables, and finds nothing since it does not count as `iif lo`.
+    equal({ fib: { result: 'type', flags: ['daddr'] } }, anyOf('unicast', 'unreachable')),
+  ];
   const plain = (name: string, rules: TableChain['rules']): TableChain => ({
     chain: { family: 'inet', table, name },
     rules,
@@ -198,14 +207,8 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
       [claimed, marked(meta('mark'), input.numbers)],
     ]),
     base('unrouted', 'filter', 'output', MANGLE + 5, [
-      [
-        equal(meta('oif'), 'lo'),
-        equal(meta('mark'), 0),
-        NEW,
-        unclaimed,
-        equal({ fib: { result: 'type', flags: ['daddr'] } }, 'unicast'),
-        { reject: { type: 'icmpx', expr: 'no-route' } },
-      ],
+      [...unrouted, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
+      [...unrouted, { reject: { type: 'icmpx', expr: 'no-route' } }],
     ]),
   ];
 }

@@ -53,7 +53,10 @@ export function renderStatement(statement: NftStatement): string {
     const { family, addr, port } = statement.tproxy;
     return `tproxy ${family} to ${family === 'ip6' ? `[${addr}]` : addr}:${port}`;
   }
-  if ('reject' in statement) return `reject with ${statement.reject.type} type ${statement.reject.expr}`;
+  if ('reject' in statement) {
+    const { reject } = statement;
+    return `reject with ${reject.type}${'expr' in reject ? ` type ${reject.expr}` : ''}`;
+  }
   if ('jump' in statement) return `jump ${statement.jump.target}`;
   if ('goto' in statement) return `goto ${statement.goto.target}`;
   return 'accept' in statement ? 'accept' : 'return';

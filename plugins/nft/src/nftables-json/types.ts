@@ -31,7 +31,7 @@ export type NftStatement =
   | { readonly match: NftMatch }
   | { readonly mangle: { readonly key: NftExpression; readonly value: NftExpression } }
   | { readonly tproxy: { readonly family: 'ip' | 'ip6'; readonly addr: string; readonly port: number } }
-  | { readonly reject: { readonly type: 'icmpx'; readonly expr: string } }
+  | { readonly reject: { readonly type: 'icmpx'; readonly expr: string } | { readonly type: 'tcp reset' } }
   | { readonly jump: { readonly target: string } }
   | { readonly goto: { readonly target: string } }
   | { readonly accept: null }
