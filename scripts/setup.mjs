@@ -31,6 +31,7 @@ const DEBIAN_PACKAGES = [
   },
   { name: 'iptables', file: '/usr/sbin/iptables', for: 'start', without: 'snapshots of host state leave iptables out' },
   { name: 'curl', file: '/usr/bin/curl', for: 'start', without: 'npm start has no client to show' },
+  { name: 'iputils-ping', file: '/usr/bin/ping', for: 'test', without: 'no test that ICMP is left alone' },
   { name: 'procps', file: '/usr/bin/pgrep', for: 'test', without: 'some tests cannot look at processes' },
   { name: 'kmod', file: '/usr/sbin/modprobe', for: 'test', without: 'kernel modules must be loaded by hand' },
   { name: 'iperf3', file: '/usr/bin/iperf3', for: 'test', without: 'no iperf3 rows in the benchmark' },

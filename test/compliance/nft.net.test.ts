@@ -4,7 +4,7 @@ import { describe, test } from 'vitest';
 
 const environment: ComplianceEnvironment = { interceptor: 'nft' };
 
-describe.skipIf(requires('namespaces', 'nft', 'ipv6', 'curl'))('nft', () => {
+describe.skipIf(requires('namespaces', 'nft', 'ipv6', 'curl', 'ping'))('nft', () => {
   for (const { name, timeoutMs, run } of TCP_OUTPUT_CASES) {
     test(name, { timeout: timeoutMs }, () => run(environment));
   }

@@ -108,6 +108,7 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
       because(inNamespace('ip link set lo up; ip -6 route add local ::/0 dev lo table 7'), 'enable IPv6 in the kernel'),
   },
   binary('curl'),
+  binary('ping', 'iputils-ping'),
   binary('iperf3'),
   binary('haproxy'),
   binary('dig', 'bind9-dnsutils'),

@@ -198,13 +198,15 @@ async function descriptors(stage: Stage): Promise<void> {
       assert.ok(Date.now() < until, 'flows do not end');
     }
   };
-  const sockets = (counts: Readonly<Record<string, number>>) => counts['socket'] ?? 0;
   const before = await settled();
   await load(300);
-  const after = await settled();
-  assert.equal(sockets(after), sockets(before), `sockets are left open: ${JSON.stringify({ before, after })}`);
+  let after = await settled();
+  const until = Date.now() + 5000;
+  while ((after['socket'] ?? 0) > (before['socket'] ?? 0) && Date.now() < until) after = await settled();
+  const told = JSON.stringify({ before, after });
+  assert.ok((after['socket'] ?? 0) <= (before['socket'] ?? 0), `sockets are left open: ${told}`);
   const pipes = (after['pipe'] ?? 0) - (before['pipe'] ?? 0);
-  assert.ok(pipes <= 80, `the pipe pool is bounded by what runs at once, and has grown by ${pipes} descriptors`);
+  assert.ok(pipes <= 80, `the pipe pool is bounded by what runs at once, and has grown by ${pipes}: ${told}`);
 }
 
 export const LIFECYCLE_CASES: readonly ComplianceCase[] = [

@@ -27,6 +27,7 @@ const { values } = parseArgs({
   },
 });
 const total = Number(values.bytes);
+const payload = pattern(total);
 
 const HABITS: Readonly<Record<string, (socket: Socket) => void>> = {
   echo: (socket) => socket.pipe(socket),
@@ -41,11 +42,11 @@ const HABITS: Readonly<Record<string, (socket: Socket) => void>> = {
   },
   source(socket) {
     socket.resume();
-    socket.end(pattern(total));
+    socket.end(payload);
   },
   drain(socket) {
     socket.pause();
-    socket.write(pattern(total));
+    socket.write(payload);
   },
   silent: (socket) => socket.pause(),
   reset: (socket) => socket.resetAndDestroy(),
