@@ -2,3 +2,7 @@
 export * from './api/index.ts';
 export * from './capture/index.ts';
 export { hostFacts } from './host/facts.ts';
+export type { Configuration } from './config/model.ts';
+export { configuration } from './engine/configuration.ts';
+export { Weir, type StartOptions } from './engine/engine.ts';
+export type * from './engine/report.ts';
