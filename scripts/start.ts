@@ -106,7 +106,11 @@ async function demonstrate(net: TestNetwork, keep: boolean, nested: boolean, sto
   heading(`the configuration (${scene.file} on the client)`);
   say(indent(CONFIGURATION));
   heading('$ weir run weir.yaml');
-  await using weir = await WeirProcess.start(scene.client, { command, file: scene.file });
+  await using weir = await WeirProcess.start(scene.client, {
+    command,
+    file: scene.file,
+    env: { WEIR_LOG_FORMAT: 'pretty' },
+  });
   say(indent(weir.process.stdout + weir.process.stderr));
 
   await show(scene, weir);
