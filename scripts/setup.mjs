@@ -87,10 +87,14 @@ function installNpmPackages() {
   const current = existsSync(lock) && existsSync(installed) && statSync(installed).mtimeMs >= statSync(lock).mtimeMs;
   if (!current) {
     say('installing npm packages (once, about half a minute)');
-    const flags = ['--ignore-scripts', '--no-audit', '--no-fund'];
+    const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
     const { ok, output } = run('npm', [existsSync(lock) ? 'ci' : 'install', ...flags]);
     if (!ok) {
-      throw new SetupError(`npm could not install the packages:\n${tail(output)}\nCheck the network and run it again.`);
+      // After the reason npm prints its whole manual.
+      const [reason = ''] = output.split(/^npm error (?:Clean install|Install) a/m);
+      throw new SetupError(
+        `npm could not install the packages:\n${reason.trim()}\nCheck the network and run it again.`,
+      );
     }
   }
   writeFileSync(stamp, digest);
