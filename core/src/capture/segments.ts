@@ -4,7 +4,7 @@
  */
 import type { CapturePorts, CaptureRow } from '../api/capture.ts';
 import type { Family, Prefix } from '../api/flow.ts';
-import { prefixBounds, widthOf } from './address.ts';
+import { comparePrefixes, prefixBounds, widthOf } from './address.ts';
 import type { Choices } from './choices.ts';
 import { OpenCells } from './open-cells.ts';
 import { codeOf, NONE } from './verdict.ts';
@@ -68,14 +68,13 @@ export function sourceSegments(choices: Choices, family: Family): ReadonlyArray<
 
 /** True inside any of the prefixes of that family. */
 export function prefixSegments(prefixes: readonly Prefix[], family: Family): ReadonlyArray<Segment<boolean>> {
-  const bounds = prefixes
-    .filter((prefix) => prefix.family === family)
-    .map((prefix) => prefixBounds(prefix))
-    .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  // A prefix before those inside it, which then add nothing.
+  const ordered = prefixes.filter((prefix) => prefix.family === family).toSorted(comparePrefixes);
   const segments: Segment<boolean>[] = [];
   begin(segments, 0n, false);
   let end = 0n;
-  for (const [first, last] of bounds) {
+  for (const prefix of ordered) {
+    const [first, last] = prefixBounds(prefix);
     if (last < end) continue;
     begin(segments, first, true);
     end = last + 1n;

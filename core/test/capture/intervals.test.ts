@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { CaptureSet } from '../../src/api/capture.ts';
 import type { Family, FlowKey } from '../../src/api/flow.ts';
-import { parsePrefix } from '../../src/capture/address.ts';
+import { numberToAddress, parsePrefix } from '../../src/capture/address.ts';
 import { type Box, compileCaptureSet, decide, steeredBoxes, steeredPrefixes } from '../../src/capture/index.ts';
 import { inputAndFlows, prefix, withRefusals } from './arbitraries.ts';
 import { holds } from './linear-scan.ts';
@@ -48,7 +48,10 @@ describe('random capture sets', () => {
         for (const family of [4, 6] as const) {
           const boxes = steeredBoxes(set, family);
           for (const [at, box] of boxes.entries()) {
-            for (const other of boxes.slice(at + 1)) expect(overlap(box, other)).toBe(false);
+            for (const other of boxes.slice(at + 1)) {
+              expect(overlap(box, other)).toBe(false);
+              expect(box.firstAddress <= other.firstAddress).toBe(true);
+            }
           }
           for (const flow of flows) {
             if (flow.family !== family) continue;
@@ -65,17 +68,24 @@ describe('random capture sets', () => {
 
   test('inside and outside of a list of prefixes share the boxes between them', () => {
     fc.assert(
-      fc.property(inputAndFlows, fc.array(prefix, { maxLength: 4 }), ([input, flows], prefixes) => {
+      fc.property(inputAndFlows, fc.array(prefix, { minLength: 1, maxLength: 6 }), ([input, flows], prefixes) => {
         const set = withRefusals(compileCaptureSet(input));
-        for (const flow of flows) {
-          const within = prefixes.some((one) => holds(one, flow.family, flow.destination));
-          const steered = steers(set, flow);
-          const inner = steeredBoxes(set, flow.family, { inside: prefixes }).some((box) => inBox(box, flow));
-          const outer = steeredBoxes(set, flow.family, { outside: prefixes }).some((box) => inBox(box, flow));
-          expect([inner, outer]).toEqual([steered && within, steered && !within]);
+        for (const family of [4, 6] as const) {
+          const inner = steeredBoxes(set, family, { inside: prefixes });
+          const outer = steeredBoxes(set, family, { outside: prefixes });
+          const both = [...inner, ...outer];
+          for (const [at, box] of both.entries()) {
+            for (const other of both.slice(at + 1)) expect(overlap(box, other)).toBe(false);
+          }
+          for (const flow of flows.filter((one) => one.family === family)) {
+            const within = prefixes.some((one) => holds(one, family, flow.destination));
+            const steered = steers(set, flow);
+            const held = [inner, outer].map((boxes) => boxes.some((box) => inBox(box, flow)));
+            expect(held).toEqual([steered && within, steered && !within]);
+          }
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 150 },
     );
   });
 
@@ -167,6 +177,22 @@ describe('steeredBoxes', () => {
     });
     expect(steeredBoxes(set, 4, { inside: own })).toMatchObject([{ protocol: 'udp', firstPort: 53 }]);
     expect(steeredBoxes(set, 4, { outside: own })).toMatchObject([{ protocol: 'tcp' }, { protocol: 'tcp' }]);
+  });
+
+  test('takes nested and repeated prefixes as a filter, in any order', () => {
+    const set = compile({ services: [service({ prefixes: ['0.0.0.0/0'], ports: [80] })] });
+    const nested = ['10.1.0.0/16', '10.0.0.0/16', '10.0.0.0/8', '10.255.0.0/16', '10.0.0.0/8'];
+    const prefixes = nested.map((text) => parsePrefix(text));
+    const spans = (boxes: readonly Box[]) =>
+      boxes.map((box) => [numberToAddress(4, box.firstAddress), numberToAddress(4, box.lastAddress)]);
+    for (const list of [prefixes, prefixes.toReversed()]) {
+      expect(spans(steeredBoxes(set, 4, { inside: list }))).toEqual([['10.0.0.0', '10.255.255.255']]);
+      expect(spans(steeredBoxes(set, 4, { outside: list }))).toEqual([
+        ['0.0.0.0', '9.255.255.255'],
+        ['11.0.0.0', '255.255.255.255'],
+      ]);
+    }
+    expect(steeredBoxes(set, 4, { inside: [] })).toEqual([]);
   });
 
   test('reaches the end of the address space', () => {

@@ -260,6 +260,11 @@ describe('rows', () => {
     ]);
   });
 
+  test('have no sources where a service allows its whole family', () => {
+    const set = compile({ services: [service({ prefixes: [net], sources: ['10.0.0.0/8', '0.0.0.0/0', '::/0'] })] });
+    expect(set.rows[0]?.ports[0]?.choices).toEqual([{ sources: [], verdict: { steer: FIRST } }]);
+  });
+
   test('are plain data: a set survives JSON but for its big numbers', () => {
     const set = compile({ services: [service({ prefixes: [net], ports: [80] })] });
     const text = JSON.stringify(set.rows, (_, value: unknown) => (typeof value === 'bigint' ? Number(value) : value));
