@@ -1,9 +1,8 @@
 /** The part of dns-packet 5.6.1 that Weir uses: record data to and from bytes, and the names of record types. */
 declare module 'dns-packet' {
   interface RecordCodec {
-    /** Writes a 16-bit length and the data. The bytes written are `encodingLength(data)`, the length included. */
-    encode(data: unknown, buffer?: Buffer, offset?: number): Buffer;
-    encodingLength(data: unknown): number;
+    /** The data behind its length in 16 bits. */
+    encode(data: unknown): Buffer;
   }
   const packet: {
     record(type: string): RecordCodec;

@@ -13,6 +13,12 @@ import { openSocket } from '../sys/sockets.ts';
 import { frame, MessageReader } from './stream-framing.ts';
 import { answersQuery } from './upstream-message.ts';
 
+/**
+ * A datagram is sent about this often within the time for an answer. At random moments: a burst that overran the
+ * server's queue must not come back as the same burst.
+ */
+const RESENDS = 3;
+
 /** Why an upstream gave no answer. */
 export type ExchangeFailure = 'timeout' | 'refused' | 'error' | 'aborted';
 
@@ -68,12 +74,18 @@ function talkUdp(options: ExchangeOptions, talk: Conversation): () => void {
     socket.close();
     throw error;
   }
+  let resend: NodeJS.Timeout | undefined;
   let open = true;
-  socket.connect(port, address, () => {
-    if (open) socket.send(talk.query, (error) => error && talk.fail(error));
-  });
+  const send = (): void => {
+    if (!open) return;
+    socket.send(talk.query, (error) => error && talk.fail(error));
+    resend = setTimeout(send, (options.timeoutMs / RESENDS) * (0.5 + Math.random()));
+  };
+  // Node calls back with the error (no route, not permitted), which its types do not say.
+  socket.connect(port, address, (error?: unknown) => (error ? talk.fail(error) : send()));
   return () => {
     open = false;
+    clearTimeout(resend);
     socket.close();
   };
 }

@@ -5,6 +5,7 @@
 import packet from 'dns-packet';
 import types from 'dns-packet/types.js';
 import type { ResourceRecord } from '../api/resolver.ts';
+import { addressToBytes } from '../capture/address.ts';
 import { encodeName, readName, skipName } from './name.ts';
 
 export const HEADER_BYTES = 12;
@@ -185,17 +186,23 @@ export function parseQuery(message: Uint8Array): ParsedQuery {
   return { kind: 'query', query };
 }
 
+/** The record's data behind its length, as on the wire. */
+function encodeData({ type, data }: ResourceRecord): Buffer {
+  if (type !== 'A' && type !== 'AAAA') return packet.record(type).encode(data);
+  // dns-packet makes some address of any text.
+  const bytes = typeof data === 'string' ? addressToBytes(data) : new Uint8Array();
+  const length = type === 'A' ? 4 : 16;
+  if (bytes.length !== length) throw new RangeError(`${JSON.stringify(data)} is not the data of a record ${type}`);
+  return Buffer.concat([Uint8Array.of(0, length), bytes]);
+}
+
 function encodeRecord(record: ResourceRecord, query: Query): Buffer {
   const owner = record.name === query.name ? Buffer.from([0xc0, HEADER_BYTES]) : encodeName(record.name);
-  const codec = packet.record(record.type);
-  const size = codec.encodingLength(record.data);
-  const bytes = Buffer.alloc(owner.length + 8 + size);
-  owner.copy(bytes);
-  bytes.writeUInt16BE(typeCode(record.type), owner.length);
-  bytes.writeUInt16BE(CLASS_IN, owner.length + 2);
-  bytes.writeUInt32BE(record.ttl, owner.length + 4);
-  codec.encode(record.data, bytes, owner.length + 8);
-  return bytes;
+  const fixed = Buffer.alloc(8);
+  fixed.writeUInt16BE(typeCode(record.type), 0);
+  fixed.writeUInt16BE(CLASS_IN, 2);
+  fixed.writeUInt32BE(record.ttl, 4);
+  return Buffer.concat([owner, fixed, encodeData(record)]);
 }
 
 /** What an answer that Weir makes itself consists of. */

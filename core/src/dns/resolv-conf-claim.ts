@@ -26,7 +26,7 @@ import {
 import { dirname, join } from 'node:path';
 import { NotPermittedError, WeirError } from '../api/errors.ts';
 import type { HostChange } from '../api/host.ts';
-import { authorOf, renderResolvConf } from './resolv-conf.ts';
+import { authorOf, originalIn, renderResolvConf } from './resolv-conf.ts';
 
 export const RESOLV_CONF = '/etc/resolv.conf';
 
@@ -158,11 +158,13 @@ function isWithPadding(found: Buffer, content: Buffer): boolean {
 export function cleanUpResolvConf({ owner, stateDirectory, path = RESOLV_CONF }: ResolvConfPlace): readonly string[] {
   const backup = backupPath(stateDirectory);
   try {
-    const original = readOrUndefined(backup);
+    const saved = readOrUndefined(backup);
     const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
     const found = isLink ? undefined : readOrUndefined(path);
     const author = found && authorOf(found.toString('latin1'));
     const ours = author?.owner === owner && author.untouched;
+    const repeated = ours ? originalIn(found?.toString('latin1') ?? '') : undefined;
+    const original = saved ?? (repeated === undefined ? undefined : Buffer.from(repeated, 'latin1'));
     if (original === undefined) {
       if (!ours) return [];
       throw new WeirError('WEIR_RESOLV_CONF', {
@@ -175,6 +177,7 @@ export function cleanUpResolvConf({ owner, stateDirectory, path = RESOLV_CONF }:
       rmSync(backup, { force: true });
       return ours ? [`put ${path} back as it was`] : [];
     }
+    // Only a backup gets here: without one the original comes from a file that is ours.
     const kept = join(stateDirectory, 'resolv.conf.original');
     renameSync(backup, kept);
     const stillOurs = author?.owner === owner ? ' It still names Weir as nameserver: check it.' : '';

@@ -2,7 +2,8 @@
  * resolv.conf(5): reading it, and what Weir writes in its place.
  *
  * The first line of a file that Weir wrote says whose it is and carries a hash of the rest. So a later process tells
- * from the file alone whether it is still what Weir wrote, or somebody has changed it since.
+ * from the file alone whether it is still what Weir wrote, or somebody has changed it since. The original stands below
+ * as comments, because a power failure takes the state directory in /run and leaves /etc.
  */
 import { createHash } from 'node:crypto';
 import { isAddress } from '../capture/address.ts';
@@ -34,6 +35,9 @@ export function parseResolvConf(text: string): ResolvConf {
 }
 
 const MARKER = /^# weir (\S+): sha256 ([0-9a-f]{64}) of what follows/;
+const ORIGINAL_LINE = '#< ';
+/** Bytes of an original that is repeated in the file; a longer one is only in the backup. */
+const MAX_REPEATED = 16 * 1024;
 const KEPT = /^\s*(?:search|domain|options|sortlist)\s/;
 
 /** Trailing line breaks do not count: a write that was cut short leaves some. */
@@ -55,9 +59,16 @@ export function renderResolvConf(
   const lines = [
     ...nameservers.slice(0, MAX_NAMESERVERS).map((address) => `nameserver ${address}`),
     ...original.split('\n').filter((line) => KEPT.test(line)),
+    ...(original.length > MAX_REPEATED ? [] : original.split('\n').map((line) => ORIGINAL_LINE + line)),
   ];
   const body = `${lines.join('\n')}\n`;
   return `# weir ${owner}: sha256 ${hashOf(body)} of what follows; the original is in ${backup}\n${body}`;
+}
+
+/** The original that a file of Weir's repeats; undefined when it was too long for that. */
+export function originalIn(text: string): string | undefined {
+  const lines = text.split('\n').filter((line) => line.startsWith(ORIGINAL_LINE));
+  return lines.length === 0 ? undefined : lines.map((line) => line.slice(ORIGINAL_LINE.length)).join('\n');
 }
 
 /** Which Weir wrote a file, and whether it is still as it was written. */
