@@ -5,6 +5,7 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
 import { AlreadyRunningError, ConfigurationError, HostChangeError, UsageError, WeirError } from '../api/errors.ts';
 import type { Logger } from '../api/logger.ts';
 import type { AdminTarget } from '../engine/report.ts';
@@ -160,15 +161,16 @@ async function removeStale(path: string): Promise<void> {
 function listen(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    // bind(2) happens inside of this call: the socket never exists with a wider mode.
-    const umask = process.umask(0o177);
+    // bind(2) happens inside of this call: the socket never exists with a wider mode. In a worker thread Node refuses
+    // to change the mask; with the usual one others may not connect either, until chmod says so for good.
+    const umask = isMainThread ? process.umask(0o177) : undefined;
     try {
       server.listen(path, () => {
         server.off('error', reject);
         resolve();
       });
     } finally {
-      process.umask(umask);
+      if (umask !== undefined) process.umask(umask);
     }
   });
 }

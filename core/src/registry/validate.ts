@@ -79,7 +79,7 @@ class Checker {
         this.fail(`${path}.capabilities.${field}`, 'is neither true nor false', 'Say what the mechanism can do.');
       }
     }
-    this.functions(fields, ['plan', 'create', 'cleanUp'], path);
+    this.functions(fields, ['points', 'plan', 'create', 'cleanUp'], path);
     this.common(fields, path);
   }
 

@@ -1,5 +1,5 @@
 /** `weir plan`: the exact kernel changes that `weir run` would make, in the notation of the tools. Changes nothing. */
-import type { Plan, PlanStep } from '../../api/interceptor.ts';
+import type { PlanStep } from '../../api/interceptor.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
 import { type CommandContext, paint, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
@@ -24,7 +24,7 @@ export async function plan(
   const reader = await configurationReader(context, file, options);
   const configuration = await reader.read();
   const { planFor } = await import('../../engine/plan.ts');
-  const planned: Plan & { readonly notes: readonly string[] } = await planFor(configuration);
+  const planned = await planFor(configuration);
   if (options.json === true) {
     writeJson(context.stdout, planned);
     return EXIT.done;

@@ -3,7 +3,7 @@ import { ConfigurationError } from '../../api/errors.ts';
 import type { Logger } from '../../api/logger.ts';
 import { faultText } from '../../config/fault-text.ts';
 import type { Configuration } from '../../config/model.ts';
-import type { ReloadReport, StatusReport } from '../../engine/report.ts';
+import type { StatusReport } from '../../engine/report.ts';
 import { type AdjustableLogger, createLogger } from '../../observe/logger.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
 import type { CommandContext } from '../context.ts';
@@ -14,8 +14,7 @@ import { counted } from '../units.ts';
 /** What this command needs of an engine. */
 export interface RunningEngine {
   status(): StatusReport;
-  reload(): Promise<ReloadReport>;
-  drain(): Promise<unknown>;
+  reload(): Promise<unknown>;
   stop(options?: { readonly now?: boolean }): Promise<void>;
   readonly stopped: Promise<{ readonly error?: Error | undefined }>;
 }
@@ -40,8 +39,8 @@ function delay(milliseconds: number): Promise<void> {
 /** A reload that fails changes nothing; the log has every fault, since there is no terminal to show them on. */
 async function reload(engine: RunningEngine, log: Logger): Promise<void> {
   try {
-    const { added, changed, removed, generation } = await engine.reload();
-    log.info({ event: 'reload', added, changed, removed, generation }, 'reloaded');
+    // The engine logs what it changed.
+    await engine.reload();
   } catch (error) {
     if (error instanceof ConfigurationError) {
       for (const fault of error.faults) {
@@ -89,7 +88,6 @@ export async function run(
   const abort = new AbortController();
   let engine: RunningEngine | undefined;
   let signals = 0;
-  let stopping = false;
   let reloading: Promise<void> = Promise.resolve();
   let interrupted: () => void = () => {};
   const secondSignal = new Promise<void>((resolve) => {
@@ -102,21 +100,16 @@ export async function run(
   });
   failure.catch(() => {});
 
-  const drainAndStop = (running: RunningEngine): void => {
-    if (stopping) return;
-    stopping = true;
-    // A second signal may have stopped it meanwhile; stop is idempotent.
-    running
-      .drain()
-      .then(() => running.stop())
-      .catch(fail);
+  // An orderly stop takes no new flows and waits for the living ones itself.
+  const stop = (running: RunningEngine): void => {
+    running.stop().catch(fail);
   };
   const onStop = (signal: string) => {
     signals++;
     if (signals === 1) {
       log.info({ event: 'stopping', signal }, 'draining; a second signal stops now');
       if (engine === undefined) abort.abort(new DOMException(`Stopped by ${signal}`, 'AbortError'));
-      else drainAndStop(engine);
+      else stop(engine);
     } else if (signals === 2) {
       log.warn({ event: 'stopping-now', signal }, 'stopping now');
       interrupted();
@@ -148,7 +141,7 @@ export async function run(
     }
     engine = started;
     if (signals === 0) announce(context, configuration, started, log);
-    else drainAndStop(started);
+    else stop(started);
 
     const first = await Promise.race([started.stopped, failure, secondSignal.then(() => 'now' as const)]);
     if (first === 'now') {

@@ -1,6 +1,7 @@
 /** `weir test HOST PORT`: which service and dialer would take this flow, and why. Asks the configuration, not the host. */
 import { UsageError } from '../../api/errors.ts';
 import { isAddress } from '../../capture/address.ts';
+import type { FlowExplanation } from '../../engine/explain.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
 import { type CommandContext, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
@@ -33,24 +34,27 @@ export async function test(
   const reader = await configurationReader(context, options.config, options);
   const configuration = await reader.read();
   const { explainFlow } = await import('../../engine/explain.ts');
-  const explained = await explainFlow(configuration, host, port, {
-    protocol,
-    ...(source === undefined ? {} : { source }),
-  });
+  const explained = explainFlow(configuration, host, port, { protocol, ...(source === undefined ? {} : { source }) });
   if (options.json === true) {
     writeJson(context.stdout, explained);
     return EXIT.done;
   }
-  const { service, dialers, decision } = explained;
-  const flow = `${host} port ${port}/${protocol}`;
-  const verdicts = {
-    service: `is taken by the service ${service}, dialled by ${dialers?.join(', then ')}`,
-    direct: 'is captured by its name and dialled directly',
-    spare: 'is excluded',
-    deny: 'is refused',
-    none: 'is not intercepted',
-  } as const;
-  context.stdout.write(`${flow} ${verdicts[decision]}\n`);
+  context.stdout.write(`${host} port ${port}/${protocol}: ${verdictText(explained)}\n`);
   for (const line of explained.reasons) context.stdout.write(`  ${line}\n`);
   return EXIT.done;
+}
+
+function verdictText({ decision, service, dialers = [] }: FlowExplanation): string {
+  switch (decision) {
+    case 'service':
+      return `the service ${service} takes it, dialled by ${dialers.join(', then ')}`;
+    case 'direct':
+      return 'captured by its name, and carried to its real address';
+    case 'spare':
+      return 'excluded, and left alone';
+    case 'deny':
+      return 'captured, and refused';
+    case 'none':
+      return 'not intercepted';
+  }
 }
