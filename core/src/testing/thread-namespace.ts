@@ -26,7 +26,7 @@ export function enterFreshNamespace({ uplink = false }: { readonly uplink?: bool
   shell('for s in all default; do echo 0 > /proc/sys/net/ipv6/conf/$s/accept_dad; done; ip link set lo up');
   if (!uplink) return;
   // Without ARP and neighbour discovery packets to anybody go out at once.
-  shell(`ip link add up0 type veth peer name up1
+  shell(`ip link add up0 address 02:00:00:00:00:01 type veth peer name up1 address 02:00:00:00:00:02
     ip link set up0 arp off; ip link set up1 arp off; ip link set up1 up; ip link set up0 up
     ip addr add 10.1.0.2/24 dev up0; ip -6 addr add 2001:db8:1::2/64 dev up0 nodad
     ip route add default dev up0; ip -6 route add default dev up0`);

@@ -14,7 +14,7 @@ import {
 import { formatRule } from '@weir/core/sys';
 import { OBJECT } from './listing.ts';
 import { addRoutes, addRule, emptyTable, LiveRouting, removeRule, ruleName, tableNameOf } from './live-routing.ts';
-import { LiveTable, removeTable } from './live-table.ts';
+import { LiveTable } from './live-table.ts';
 import { pointsOn } from './points.ts';
 import { probe } from './probe.ts';
 import { Ruleset } from './ruleset.ts';
@@ -147,9 +147,7 @@ export class NftInterceptor implements Interceptor {
       describe: `make the nftables table inet ${table.name}`,
       undoData: { kind: 'table', table: table.name },
       do: () => table.create(),
-      undo: () => {
-        if (this.#ruleset) removeTable(this.#ruleset, table.name);
-      },
+      undo: () => table.remove(),
     };
     return [...routes, ...rules, nft];
   }

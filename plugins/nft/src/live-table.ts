@@ -21,6 +21,7 @@ export class LiveTable {
   #input: PlanInput;
   #content: TableContent;
   #draining = false;
+  #made = false;
   #owned = false;
   /** Only where others can change the table: what the rules look like in this nft's listing. */
   #asListed: RulesAsListed | undefined;
@@ -54,6 +55,7 @@ export class LiveTable {
       if (ownedFirst) this.#ruleset.apply([deleteTable(table)], `delete table inet ${table}`);
       throw error;
     }
+    this.#made = true;
     this.#owned = tableState(table)?.owned ?? false;
     this.#remember();
   }
@@ -71,18 +73,17 @@ export class LiveTable {
     }
     const sets = setsOf(input);
     const chains = (placed: TableContent['sets']) => chainsOf(input, placed, this.#draining);
-    const attempt = (swapAll: boolean) => {
-      const change = changeTable(this.#content, { sets, chains }, input.set.generation, swapAll);
-      this.#ruleset.apply(change.commands, `change table inet ${this.#content.table}`);
-      return change;
-    };
-    let change: ReturnType<typeof attempt>;
+    const plan = (swapAll: boolean) => changeTable(this.#content, { sets, chains }, input.set.generation, swapAll);
+    const apply = ({ commands }: ReturnType<typeof plan>) =>
+      this.#ruleset.apply(commands, `change table inet ${this.#content.table}`);
+    let change = plan(false);
     try {
-      change = attempt(false);
+      apply(change);
     } catch (error) {
       // Some kernels refuse to delete and add overlapping elements in one transaction; a new set they take.
       if (!(error instanceof HostChangeError)) throw absent(error);
-      change = attempt(true);
+      change = plan(true);
+      apply(change);
     }
     this.#input = input;
     this.#content = change.content;
@@ -149,9 +150,10 @@ export class LiveTable {
     this.#remember();
   }
 
-  /** Removes the table if it is there. */
+  /** Removes what `create` made; a table of this name that was there before is not ours. */
   remove(): void {
-    removeTable(this.#ruleset, this.#content.table);
+    if (this.#made) removeTable(this.#ruleset, this.#content.table);
+    this.#made = false;
   }
 
   #repairSets(listed: ReturnType<typeof readListing>, named: (name: string) => boolean): readonly NftCommand[] {

@@ -1,0 +1,274 @@
+import { type PlanInput, UnsupportedError } from '@weir/core';
+import { AF_NETLINK, FD_CLOEXEC, libc, NETLINK_NETFILTER, SO_DOMAIN, SO_PROTOCOL, SOL_SOCKET } from '@weir/core/sys';
+import {
+  descriptorsOf,
+  enterFreshNamespace,
+  normaliseNft,
+  openedSince,
+  requires,
+  shell,
+  SILENT,
+} from '@weir/core/testing';
+import { afterEach, describe, expect, test } from 'vitest';
+import { nft } from '../src/index.ts';
+import { tableState } from '../src/nfnetlink.ts';
+import { CASES } from './cases.ts';
+import { arrival } from './flows.ts';
+import { NUMBERS } from './input.ts';
+import { Instance, signal, state } from './instance.ts';
+
+/** linux/fcntl.h */
+const F_GETFD = 1;
+
+const V4 = { address: '203.0.113.7', port: 443 };
+const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
+
+/**
+ * The parts of the state that the plan speaks of. In native syntax, since nft 1.0.6 prints the flag of an owner table in
+ * JSON from memory that it does not own.
+ */
+function planned(): string {
+  const ruleset = shell('nft -s list ruleset').replaceAll(/ # progname .*$|^\tflags owner\n\n/gm, '');
+  return `${ruleset}${shell('ip rule; ip -6 rule; ip route show table all; ip -6 route show table all')}`;
+}
+
+function load(input: PlanInput): void {
+  for (const { tool, text } of nft.plan(input, {}).steps) {
+    if (tool === 'nft') {
+      shell(
+        'cat > /tmp/weir-plan.$$; nft -c -f /tmp/weir-plan.$$; nft -f /tmp/weir-plan.$$; rm /tmp/weir-plan.$$',
+        text,
+      );
+    } else shell(`${tool} -batch -`, text);
+  }
+}
+
+afterEach(() => {
+  delete process.env['WEIR_NFT_LIBRARY'];
+  delete process.env['WEIR_NFT_BINARY'];
+});
+
+describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft interceptor', () => {
+  for (const { name, input } of CASES) {
+    for (const library of ['on', 'off']) {
+      test(`start makes what the plan says: ${name}, library ${library}`, async () => {
+        process.env['WEIR_NFT_LIBRARY'] = library;
+        enterFreshNamespace({ uplink: true });
+        load(input);
+        const byTools = planned();
+        enterFreshNamespace({ uplink: true });
+        const before = state();
+        await using weir = new Instance({ owner: input.owner, numbers: input.numbers });
+        await weir.start(input);
+        expect(planned()).toBe(byTools);
+        expect(await weir.interceptor.verify(signal)).toEqual([]);
+        await weir.interceptor.stop();
+        expect(state()).toBe(before);
+      });
+    }
+  }
+
+  test('a failure at each step of start leaves the host as it was', async () => {
+    enterFreshNamespace({ uplink: true });
+    const before = state();
+    for (let failAt = 1; ; failAt++) {
+      await using weir = new Instance({}, failAt);
+      const input = weir.input([WEB]);
+      const started = await weir.start(input).then(
+        () => true,
+        (error: unknown) => {
+          expect(String(error)).toContain('injected');
+          return false;
+        },
+      );
+      if (started) {
+        expect(failAt).toBe(10);
+        break;
+      }
+      expect(weir.host.made).toEqual([]);
+      expect(state()).toBe(before);
+    }
+  });
+
+  test('a table that is there already is neither filled nor removed', async () => {
+    enterFreshNamespace();
+    shell('nft add table inet weir_default; nft add chain inet weir_default foreign');
+    await using weir = new Instance();
+    await expect(weir.start(weir.input([WEB]))).rejects.toThrow(/exists/);
+    expect(shell('nft list ruleset')).toContain('foreign');
+    expect(weir.host.made).toEqual([]);
+  });
+
+  test('forwarded traffic is refused for now, with the reason', async () => {
+    enterFreshNamespace();
+    await using weir = new Instance();
+    const input = weir.input([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
+    await expect(weir.start(input)).rejects.toThrow(UnsupportedError);
+    await expect(weir.start(input)).rejects.toThrow(/Forward comes later/);
+  });
+
+  test('stop twice, stop without start, stop after provision', async () => {
+    enterFreshNamespace();
+    const before = state();
+    const open = descriptorsOf();
+    {
+      await using weir = new Instance();
+      await weir.interceptor.stop();
+      await weir.interceptor.provision(signal);
+      await weir.interceptor.stop();
+      await weir.start(weir.input([WEB]));
+      await weir.interceptor.stop();
+      await weir.interceptor.stop();
+    }
+    expect(state()).toBe(before);
+    expect(openedSince(open, descriptorsOf())).toEqual([]);
+  });
+
+  test('an aborted signal is honoured, and nothing is left', async () => {
+    enterFreshNamespace();
+    const before = state();
+    await using weir = new Instance();
+    const gone = AbortSignal.abort(new Error('enough'));
+    await expect(weir.interceptor.probe(gone)).rejects.toThrow('enough');
+    await expect(weir.interceptor.start(weir.input([WEB]), gone)).rejects.toThrow('enough');
+    expect(state()).toBe(before);
+  });
+
+  test('drain stops steering new flows; verify agrees with it', async () => {
+    enterFreshNamespace({ uplink: true });
+    await using weir = new Instance();
+    await weir.start(weir.input([WEB]));
+    expect(arrival(weir.listeners[4], V4)).toEqual(V4);
+    await weir.interceptor.drain(signal);
+    expect(arrival(weir.listeners[4], V4)).toBe('pending');
+    expect(await weir.interceptor.verify(signal)).toEqual([]);
+  });
+
+  test('update: elements, swap, back again; the kernel has what the last input says', async () => {
+    enterFreshNamespace({ uplink: true });
+    await using weir = new Instance({ onCrash: 'closed' });
+    await weir.start(weir.input([WEB]));
+    const wide = Array.from({ length: 300 }, (_, i) => `198.${18 + (i >> 8)}.${i & 255}.0/24`);
+    const steps = [
+      [WEB, { prefixes: ['198.51.100.0/24'], ports: [[80, 80]] as const }],
+      [{ prefixes: ['198.51.0.0/16', '203.0.113.0/28'], ports: [[1, 100]] as const }],
+      [{ prefixes: wide }],
+      [{ prefixes: wide.slice(1) }, { prefixes: ['2001:db8:8::/48'], sources: ['2001:db8:1::/64'] }],
+      [],
+      [WEB],
+    ];
+    for (const [index, services] of steps.entries()) {
+      await weir.interceptor.update(weir.input(services, {}, { generation: index + 2 }), signal);
+      expect(await weir.interceptor.verify(signal)).toEqual([]);
+    }
+    expect(arrival(weir.listeners[4], V4)).toEqual(V4);
+    expect(shell('nft list table inet weir_default').match(/set \w+ \{/g)).toHaveLength(2);
+  });
+
+  test('a refused update changes nothing', async () => {
+    enterFreshNamespace({ uplink: true });
+    await using weir = new Instance();
+    await weir.start(weir.input([WEB]));
+    const before = planned();
+    const bad = { owners: { only: [{ kind: 'cgroup', path: 'x' } as const], except: [] }, generation: 2 };
+    await expect(weir.interceptor.update(weir.input([{ prefixes: ['9.0.0.0/8'] }], {}, bad), signal)).rejects.toThrow(
+      /control group/,
+    );
+    expect(planned()).toBe(before);
+    expect(await weir.interceptor.verify(signal)).toEqual([]);
+  });
+
+  test('12,000 prefixes: start, one more, one less, stop', { timeout: 60_000 }, async () => {
+    enterFreshNamespace({ uplink: true });
+    const before = state();
+    const prefixes = Array.from({ length: 12_000 }, (_, i) => `20.${i >> 8}.${i & 255}.${i % 7}/32`);
+    await using weir = new Instance({ onCrash: 'closed' });
+    await weir.start(weir.input([{ prefixes }]));
+    expect(await weir.interceptor.verify(signal)).toEqual([]);
+    const last = { address: '20.46.223.1', port: 9 };
+    expect(arrival(weir.listeners[4], last)).toEqual(last);
+    const more = [...prefixes, '21.0.0.1/32'];
+    await weir.interceptor.update(weir.input([{ prefixes: more }], {}, { generation: 2 }), signal);
+    await weir.interceptor.update(weir.input([{ prefixes: more.slice(1) }], {}, { generation: 3 }), signal);
+    expect(await weir.interceptor.verify(signal)).toEqual([]);
+    const first = { address: '20.0.0.0', port: 9 };
+    expect(arrival(weir.listeners[4], first)).toBe('pending');
+    await weir.interceptor.stop();
+    expect(state()).toBe(before);
+  });
+
+  test('owned where the crash is to be open, and never otherwise', async () => {
+    enterFreshNamespace();
+    for (const [onCrash, library, owned] of [
+      ['open', 'on', true],
+      ['closed', 'on', false],
+      ['open', 'off', false],
+    ] as const) {
+      process.env['WEIR_NFT_LIBRARY'] = library;
+      await using weir = new Instance({ onCrash });
+      await weir.start(weir.input([WEB]));
+      expect(tableState('weir_default')).toEqual({ owned, dormant: false });
+    }
+  });
+
+  test('the netlink socket of the library is not inherited by children', async () => {
+    enterFreshNamespace();
+    await using weir = new Instance();
+    await weir.start(weir.input([WEB]));
+    const option = (fd: number, name: number) => {
+      const value = Int32Array.of(-1);
+      libc.getsockopt(fd, SOL_SOCKET, name, value, Int32Array.of(4));
+      return value[0];
+    };
+    const netfilter = [...descriptorsOf().keys()].filter(
+      (fd) => option(fd, SO_DOMAIN) === AF_NETLINK && option(fd, SO_PROTOCOL) === NETLINK_NETFILTER,
+    );
+    expect(netfilter).toHaveLength(1);
+    for (const fd of netfilter) expect(libc.fcntl(fd, F_GETFD, 0)).toBe(FD_CLOEXEC);
+  });
+
+  test('a probe changes nothing and names what is missing', async () => {
+    enterFreshNamespace();
+    const before = state();
+    const open = descriptorsOf();
+    await using weir = new Instance();
+    expect(await weir.interceptor.probe(signal)).toMatchObject({ verdict: 'supported' });
+    process.env['WEIR_NFT_LIBRARY'] = 'off';
+    expect(await weir.interceptor.probe(signal)).toMatchObject({
+      verdict: 'supported',
+      facts: { nftables: 'the nft program' },
+    });
+    process.env['WEIR_NFT_BINARY'] = 'off';
+    expect(await weir.interceptor.probe(signal)).toMatchObject({
+      verdict: 'unsupported',
+      missing: [{ kind: 'library', remedy: expect.stringContaining('apt-get install') as string }],
+    });
+    await expect(weir.interceptor.provision(signal)).rejects.toThrow(UnsupportedError);
+    expect(state()).toBe(before);
+    expect(openedSince(open, descriptorsOf()).filter((entry) => !entry.includes('socket:'))).toEqual([]);
+  });
+
+  test('cleanUp removes what is left, says what, and touches nothing else', async () => {
+    enterFreshNamespace({ uplink: true });
+    shell(`nft add table inet weir_other; ip rule add pref 9700 lookup 22600 protocol 87
+      ip route add 9.9.9.0/24 dev lo table 22600 proto 87; ip rule add pref 9501 lookup 77`);
+    const before = state();
+    const context = { owner: 'default', numbers: NUMBERS, log: SILENT };
+    const left = new Instance({ onCrash: 'closed' });
+    await left.start(left.input([WEB]));
+    const removed = await nft.cleanUp(context);
+    expect(removed).toEqual([
+      'nft table inet weir_default',
+      expect.stringMatching(/^ip rule 9500 /) as string,
+      expect.stringMatching(/^ip rule 32800 /) as string,
+      'ip route table 22497 (1 routes)',
+      'ip route table 22498 (2 routes)',
+      expect.stringMatching(/^ip -6 rule 9500 /) as string,
+      expect.stringMatching(/^ip -6 rule 32800 /) as string,
+      'ip -6 route table 22497 (1 routes)',
+      'ip -6 route table 22498 (2 routes)',
+    ]);
+    expect(state()).toBe(before);
+    expect(await nft.cleanUp(context)).toEqual([]);
+  });
+});

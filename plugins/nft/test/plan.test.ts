@@ -1,0 +1,69 @@
+import { compareWithGolden } from '@weir/core/testing';
+import { describe, expect, test } from 'vitest';
+import { nft } from '../src/index.ts';
+import { CASES, rendered } from './cases.ts';
+import { FACTS, planInput, point } from './input.ts';
+
+const WEB = { prefixes: ['203.0.113.0/24'], ports: [[443, 443]] as const };
+
+describe('the plan', () => {
+  for (const { name, input } of CASES) {
+    test(`golden: ${name}`, () => {
+      const golden = compareWithGolden(new URL(`golden/${name}.txt`, import.meta.url), rendered(input));
+      expect(golden.actual).toBe(golden.expected);
+    });
+  }
+
+  test('the same input gives the same plan', () => {
+    for (const { input } of CASES) expect(nft.plan(input, {})).toEqual(nft.plan(input, {}));
+  });
+
+  test('without IPv6 nothing of it is planned', () => {
+    const input = planInput([{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'] }], {
+      facts: { ...FACTS, ipv6: false },
+    });
+    const { steps } = nft.plan(input, {});
+    expect(steps.map((step) => step.tool)).toEqual(['ip', 'nft']);
+    expect(steps.map((step) => step.text).join('')).not.toMatch(/ip6|::/);
+  });
+
+  test('a protocol without a capture point is not steered', () => {
+    const { steps } = nft.plan(planInput([{ ...WEB, protocols: ['udp'] }]), {});
+    expect(steps.map((step) => step.text).join('')).not.toContain('203.0.113');
+  });
+
+  test('sets of more than 5,000 elements are divided', () => {
+    const prefixes = Array.from({ length: 12_000 }, (_, i) => `20.${i >> 8}.${i & 255}.${i % 7}/32`);
+    const text = nft.plan(planInput([{ prefixes, ports: [[80, 80]] }]), {}).steps.at(-1)?.text ?? '';
+    expect(text.match(/set any4_g1_\d+/g)).toEqual(['set any4_g1_0', 'set any4_g1_1', 'set any4_g1_2']);
+    expect(text.match(/@any4_g1_\d+ goto claim/g)).toHaveLength(3);
+  });
+
+  test('an owner that cannot be a name is refused', () => {
+    const bad = planInput([WEB], { owner: 'a"; flush ruleset; "' });
+    expect(() => nft.plan(bad, {})).toThrow(/cannot be part of the name/);
+  });
+
+  test('control groups are refused by name', () => {
+    const input = planInput([WEB], {}, { owners: { only: [{ kind: 'cgroup', path: 'system.slice' }], except: [] } });
+    expect(() => nft.plan(input, {})).toThrow(/control group/);
+  });
+
+  test('only points that were opened are delivered to', () => {
+    const text = nft.plan(planInput([WEB], { points: [point(4, 4242)] }), {}).steps.at(-1)?.text ?? '';
+    expect(text).toContain('tproxy ip to 127.0.0.1:4242');
+    expect(text).not.toContain('tproxy ip6');
+  });
+});
+
+describe('options', () => {
+  const validate = (value: unknown) => nft.options['~standard'].validate(value);
+
+  test('there are none, and an unknown one is named', () => {
+    expect(validate(undefined)).toEqual({ value: {} });
+    expect(validate({})).toEqual({ value: {} });
+    expect(validate({ tabel: 1 })).toMatchObject({ issues: [{ path: ['tabel'] }] });
+    expect(validate([1])).toHaveProperty('issues');
+    expect(validate('x')).toHaveProperty('issues');
+  });
+});
