@@ -75,16 +75,7 @@ export function removeRule(rule: RoutingRule): void {
 export function emptyTable(family: Family, table: number, protocol: number): number {
   return withSocket((socket) => {
     const routes = listRoutes(socket, family, table).filter((route) => route.protocol === protocol);
-    const removals = routes.map(({ type, destination, source, device }) =>
-      routeRemoval({
-        type: type === 'other' ? 'unicast' : type,
-        destination,
-        table,
-        protocol,
-        ...(source === undefined ? {} : { source }),
-        ...(device === undefined ? {} : { device }),
-      }),
-    );
+    const removals = routes.map((route) => routeRemoval(route, 'lo'));
     settle(socket, removals, [ESRCH, ENOENT]);
     return routes.length;
   });
@@ -270,9 +261,7 @@ export class LiveRouting {
       const expected = this.#expectedRoutes(family, table);
       const found = listRoutes(socket, family, table);
       const extra = found.filter((route) => !expected.has(routeKey(route)));
-      const removals = extra.map((route) =>
-        routeRemoval({ ...route, type: route.type === 'other' ? 'unicast' : route.type }, 'lo'),
-      );
+      const removals = extra.map((route) => routeRemoval(route, 'lo'));
       settle(socket, removals, [ESRCH]);
       const keys = new Set(found.map(routeKey));
       const lost = [...expected].filter(([key]) => !keys.has(key)).map(([, route]) => route);

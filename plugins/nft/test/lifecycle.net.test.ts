@@ -1,14 +1,6 @@
 import { type PlanInput, UnsupportedError } from '@weir/core';
 import { AF_NETLINK, FD_CLOEXEC, libc, NETLINK_NETFILTER, SO_DOMAIN, SO_PROTOCOL, SOL_SOCKET } from '@weir/core/sys';
-import {
-  descriptorsOf,
-  enterFreshNamespace,
-  normaliseNft,
-  openedSince,
-  requires,
-  shell,
-  SILENT,
-} from '@weir/core/testing';
+import { descriptorsOf, enterFreshNamespace, openedSince, requires, shell, SILENT } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nft } from '../src/index.ts';
 import { tableState } from '../src/nfnetlink.ts';

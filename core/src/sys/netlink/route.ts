@@ -25,6 +25,7 @@ import {
   RTN_LOCAL,
   RTN_THROW,
   RTN_UNICAST,
+  RTN_UNSPEC,
 } from './constants.ts';
 import type { NetlinkMessage } from './message.ts';
 import type { NetlinkRequest, NetlinkSocket } from './socket.ts';
@@ -66,7 +67,7 @@ export interface ListedRoute {
 }
 
 /** In the notation of ip-route(8), without `ip route add`; `device` is the name for `route.device`. */
-export function formatRoute(route: Route, device?: string): string {
+export function formatRoute(route: RemovableRoute, device?: string): string {
   const { destination } = route;
   const words = [...(route.type === 'unicast' ? [] : [route.type]), formatPrefix(destination)];
   if (route.device !== undefined) words.push(`dev ${device ?? `#${route.device}`}`);
@@ -85,14 +86,17 @@ function scopeOf(route: Route): number {
   return route.type === 'local' ? RT_SCOPE_HOST : RT_SCOPE_LINK;
 }
 
-function encodeRoute(route: Route, scope: number): Buffer {
+/** What {@link routeRemoval} needs; `other` stands for a route of any type. */
+export type RemovableRoute = Omit<Route, 'type'> & { readonly type: ListedRoute['type'] };
+
+function encodeRoute(route: RemovableRoute, scope: number): Buffer {
   const header = Buffer.alloc(HEADER);
   header[0] = route.destination.family === 4 ? AF_INET : AF_INET6;
   header[1] = route.destination.length;
   header[4] = route.table < 256 ? route.table : RT_TABLE_COMPAT;
   header[5] = route.protocol;
   header[6] = scope;
-  header[7] = TYPES[route.type];
+  header[7] = route.type === 'other' ? RTN_UNSPEC : TYPES[route.type];
   const parts = [header, attributeU32(RTA_TABLE, route.table)];
   if (route.destination.length > 0) parts.push(attribute(RTA_DST, prefixBytes(route.destination)));
   if (route.device !== undefined) parts.push(attributeU32(RTA_OIF, route.device));
@@ -154,7 +158,7 @@ export function routeAddition(route: Route, device?: string): NetlinkRequest {
 }
 
 /** ESRCH when there is no such route. */
-export function routeRemoval(route: Route, device?: string): NetlinkRequest {
+export function routeRemoval(route: RemovableRoute, device?: string): NetlinkRequest {
   return {
     type: RTM_DELROUTE,
     flags: 0,
