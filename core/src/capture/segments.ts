@@ -94,7 +94,6 @@ export function masked<Value>(
   let m = 0;
   for (const [s, segment] of segments.entries()) {
     const end = segments[s + 1]?.first;
-    while ((mask[m + 1]?.first ?? segment.first + 1n) <= segment.first) m++;
     for (;;) {
       const window = mask[m] as Segment<boolean>;
       const first = window.first > segment.first ? window.first : segment.first;
