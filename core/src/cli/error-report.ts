@@ -7,7 +7,7 @@ const MAX_CAUSES = 3;
 
 /** The messages underneath, where they say something that the one above has not said. */
 function causes(error: unknown): readonly string[] {
-  const found: string[] = [];
+  const found: string[] = error instanceof AggregateError ? error.errors.slice(0, MAX_CAUSES).map(firstLine) : [];
   let cause: unknown = (error as { cause?: unknown } | undefined)?.cause;
   while (cause !== undefined && cause !== null && found.length < MAX_CAUSES) {
     if (cause instanceof AggregateError) {

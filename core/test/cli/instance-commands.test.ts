@@ -31,7 +31,7 @@ afterAll(async () => {
 
 test('status on one page', () => {
   const page = statusPage(testConsole().stdout, STATUS, STATUS.startedAt + 3_725_000);
-  expect(page).toBe(`weir 0.1.0, owner default, pid 4711, running for 1 h 2 min
+  expect(page).toBe(`weir 0.1.0, owner default, pid 4711, running, up 1 h 2 min
 configuration /etc/weir/weir.yaml, generation 3
 captures with nft
 2 living flows on 1 worker
@@ -59,7 +59,7 @@ ip rule 9500: expected there, found missing
 test('status over the socket, and for programs', async () => {
   const { code, out } = await weir(['status', ...at]);
   expect(code).toBe(0);
-  expect(out).toMatch(/^weir 0\.1\.0, owner default, pid 4711, running for \d+ d/);
+  expect(out).toMatch(/^weir 0\.1\.0, owner default, pid 4711, running, up \d+ d/);
   expect(JSON.parse((await weir(['status', '--json', ...at])).out)).toEqual(STATUS);
 });
 

@@ -28,7 +28,7 @@ export function statusPage(output: Output, status: StatusReport, now: number): s
   const flows = status.workers.reduce((sum, worker) => sum + worker.activeFlows, 0);
   const capture = status.selection.selected ?? 'nothing';
   const lines = [
-    `weir ${status.version}, owner ${status.owner}, pid ${status.pid}, ${paint(output, 'bold', status.state)} for ${durationText(now - status.startedAt)}`,
+    `weir ${status.version}, owner ${status.owner}, pid ${status.pid}, ${paint(output, 'bold', status.state)}, up ${durationText(now - status.startedAt)}`,
     `configuration ${status.configurationFile ?? 'given by the program'}, generation ${status.generation}`,
     `captures with ${capture}${status.selection.transparent ? '' : ', not transparent: clients must connect to its listeners'}`,
     `${counted(flows, 'living flow')} on ${counted(status.workers.length, 'worker')}`,
