@@ -155,20 +155,26 @@ function addInstanceCommands(program: Command, context: CommandContext, finish: 
 }
 
 /** Every command reports to this context and throws instead of ending the process. */
-function silence(command: Command, context: CommandContext): void {
+function silence(command: Command, context: CommandContext, help: string[]): void {
   command.exitOverride();
   command.configureOutput({
     writeOut: (text) => context.stdout.write(text),
     // Faults are reported in one place, with the remedy last.
-    writeErr: () => {},
+    writeErr: (text) => void help.push(text),
     getOutHelpWidth: () => context.stdout.columns ?? 100,
     getErrHelpWidth: () => context.stderr.columns ?? 100,
   });
-  for (const child of command.commands) silence(child, context);
+  for (const child of command.commands) silence(child, context, help);
 }
 
-function reportUsage(error: CommanderError, context: CommandContext): number {
+/** @param help what commander wanted to write to standard error */
+function reportUsage(error: CommanderError, context: CommandContext, help: readonly string[]): number {
   if (error.exitCode === 0) return EXIT.done;
+  if (error.code === 'commander.help') {
+    // A command that has only commands below it.
+    context.stderr.write(help.join(''));
+    return EXIT.usage;
+  }
   const text = error.message.replace(/^error: /, '').replace(/\n\(Did you mean (.*)\?\)$/s, ' (did you mean "$1"?)');
   context.stderr.write(`weir: ${text}\nTry weir --help, or weir COMMAND --help.\n`);
   return EXIT.usage;
@@ -193,7 +199,8 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
   addCommands(program, context, async (result) => {
     code = await result;
   });
-  silence(program, context);
+  const help: string[] = [];
+  silence(program, context, help);
   if (argv.length === 0) {
     context.stderr.write(program.helpInformation());
     return EXIT.usage;
@@ -202,7 +209,7 @@ export async function runCommandLine(argv: readonly string[], context: CommandCo
     await program.parseAsync([...argv], { from: 'user' });
     return code;
   } catch (error) {
-    if (error instanceof CommanderError) return reportUsage(error, context);
+    if (error instanceof CommanderError) return reportUsage(error, context, help);
     const level = argv.includes('--log-level=debug') || argv[argv.indexOf('--log-level') + 1] === 'debug';
     reportError(error, context, { debug: wantsDebug(context, level ? 'debug' : undefined) });
     return exitCodeOf(error);

@@ -204,7 +204,8 @@ function distinct(faults: readonly ConfigurationFault[]): readonly Configuration
 function refusal(file: string, faults: readonly ConfigurationFault[]): ConfigurationError {
   const count = faults.length === 1 ? 'one fault' : `${faults.length} faults`;
   const [first] = faults;
-  const where = faults.every((f) => f.file === first?.file) ? (first?.file ?? file) : 'The configuration';
+  const same = faults.every((fault) => fault.file === first?.file);
+  const where = !same ? 'The configuration' : first?.file === file ? file : `The ${first?.file}`;
   return new ConfigurationError(faults, {
     problem: `${where} has ${count}.`,
     remedy: where === file ? `Mend it, then try weir check ${file}.` : 'Mend it and try again.',

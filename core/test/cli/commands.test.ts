@@ -40,6 +40,12 @@ describe('usage', () => {
     },
   );
 
+  test('a command that has only commands below it shows them on standard error', async () => {
+    const { code, out, err } = await weir(['config']);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toContain('its JSON Schema, for editors');
+  });
+
   test('a misspelt command', async () => {
     expect(await weir(['chek'])).toEqual({
       code: 2,
