@@ -1,0 +1,220 @@
+/** A mechanism in a namespace of its own, and where the kernel takes flows there. */
+import {
+  type BoundPoint,
+  type CaptureSet,
+  type Family,
+  type FlowKey,
+  hostFacts,
+  type HostFacts,
+  type HostNumbers,
+  type InterceptorDefinition,
+  type Interceptor,
+  numberToAddress,
+  type PlanInput,
+} from '@weir/core';
+import {
+  closeWithReset,
+  EINPROGRESS,
+  errno,
+  libc,
+  openSocket,
+  readSockaddr,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  sockaddr,
+  SOCKADDR_LENGTH,
+  socketName,
+} from '@weir/core/sys';
+import { enterFreshNamespace, MemoryChanges, shell, SILENT } from '@weir/core/testing';
+import { Wire } from './wire.ts';
+import { CANARIES, SOURCES } from './world.ts';
+
+const NUMBERS: HostNumbers = {
+  slot: 0,
+  mask: 0x3f000000,
+  captureMark: 0x10000000,
+  bypassMark: 0x20000000,
+  table: 22497,
+  preference: 9500,
+  preferenceBehindMain: 32800,
+  protocolId: 87,
+};
+
+const signal = new AbortController().signal;
+
+/** What became of a flow. `unsendable`: connect() refused it itself. */
+export type Fate = 'captured' | 'wire' | 'neither' | 'unsendable';
+
+function pause(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+}
+
+export class KernelUnderTest implements AsyncDisposable {
+  readonly facts: HostFacts;
+  readonly #interceptor: Interceptor;
+  readonly #points: readonly BoundPoint[];
+  readonly #wire: Wire;
+  readonly #onCrash: PlanInput['onCrash'];
+  #started = false;
+  /** Of flows in this namespace; none is used twice, so that conntrack never takes one for an older one. */
+  #sourcePort = 1024;
+
+  constructor(definition: InterceptorDefinition<never>, onCrash: PlanInput['onCrash']) {
+    enterFreshNamespace({ uplink: true });
+    shell(`ip route add local ${SOURCES[4]} dev lo; ip -6 route add local ${SOURCES[6]} dev lo`);
+    this.facts = hostFacts();
+    this.#onCrash = onCrash;
+    this.#wire = new Wire('up1');
+    this.#points = definition.points(this.facts).map((spec) => {
+      const fd = openSocket({
+        ...spec.network,
+        mark: NUMBERS.bypassMark,
+        transparent: spec.transparent,
+        bind: spec.bind,
+      });
+      libc.listen(fd, 1024);
+      return { ...spec, port: socketName(fd).port, fds: [fd] };
+    });
+    this.#interceptor = definition.create(
+      {
+        owner: 'default',
+        numbers: NUMBERS,
+        host: new MemoryChanges(),
+        log: SILENT,
+        pump: () => Promise.reject(new Error('this test lends no pumps')),
+      },
+      {} as never,
+    );
+  }
+
+  /** Starts with the first set, updates to each later one. */
+  async steer(set: CaptureSet): Promise<void> {
+    const input: PlanInput = {
+      owner: 'default',
+      set,
+      points: this.#points,
+      numbers: NUMBERS,
+      facts: this.facts,
+      onCrash: this.#onCrash,
+      serviceNames: new Map(),
+    };
+    if (this.#started) return this.#interceptor.update(input, signal);
+    await this.#interceptor.provision(signal);
+    await this.#interceptor.start(input, signal);
+    this.#started = true;
+  }
+
+  async drift(): Promise<readonly unknown[]> {
+    return this.#interceptor.verify(signal);
+  }
+
+  /** True while there are enough unused source ports for that many flows. */
+  hasRoomFor(flows: number): boolean {
+    return this.#sourcePort + flows + CANARIES.length < 65_000;
+  }
+
+  /**
+   * Sends all flows and then a canary of each family; what has not arrived when the canaries have, and a while later, does
+   * not arrive. @throws Error when a canary does not, or when something arrives that nobody sent.
+   */
+  send(flows: readonly FlowKey[]): readonly Fate[] {
+    const fates: Fate[] = flows.map(() => 'neither');
+    const canaries = CANARIES.map(({ family, address, port }): Sent => {
+      const source = SOURCES[family].split('/')[0] as string;
+      return { family, source, target: { address, port }, sourcePort: ++this.#sourcePort };
+    });
+    const sent = flows.map(({ family, source, destination, port }): Sent => ({
+      family,
+      source: numberToAddress(family, source),
+      target: { address: numberToAddress(family, destination), port },
+      sourcePort: ++this.#sourcePort,
+    }));
+    const open: number[] = [];
+    const all = [...sent, ...canaries];
+    const bySourcePort = new Map(all.map((flow, index) => [flow.sourcePort, index]));
+    try {
+      for (const [index, flow] of all.entries()) {
+        const fd = begin(flow);
+        if (fd === undefined) fates[index] = 'unsendable';
+        else open.push(fd);
+      }
+      const left = new Set(canaries.map((flow) => flow.sourcePort));
+      // The canaries went last; two quiet rounds behind them catch what another core still had in hand.
+      for (let quiet = 0, waited = 0; quiet < 2; waited++) {
+        let seen = 0;
+        for (const { sourcePort, text } of this.#arrivals()) {
+          const index = bySourcePort.get(sourcePort);
+          const flow = index === undefined ? undefined : all[index];
+          if (index === undefined || !flow || text !== nameOf(flow)) {
+            throw new Error(`${text} arrived from port ${sourcePort}, and nobody sent it`);
+          }
+          if (index < fates.length) fates[index] = 'captured';
+          left.delete(sourcePort);
+          seen++;
+        }
+        for (const [sourcePort, target] of this.#wire.syns()) {
+          const index = bySourcePort.get(sourcePort);
+          const flow = index === undefined ? undefined : all[index];
+          if (index === undefined || !flow) continue; // a retransmission of an earlier round
+          if (`${flow.target.address} ${flow.target.port}` !== target) {
+            throw new Error(`${target} left the host from port ${sourcePort}, and nobody sent it`);
+          }
+          if (fates[index] === 'captured') throw new Error(`${nameOf(flow)} was captured and left the host too`);
+          if (index < fates.length) fates[index] = 'wire';
+          seen++;
+        }
+        if (left.size > 0 && waited > 1000) throw new Error('a canary did not arrive within two seconds');
+        quiet = seen === 0 && left.size === 0 ? quiet + 1 : 0;
+        if (quiet < 2 && seen === 0) pause(2);
+      }
+    } finally {
+      for (const fd of open) closeWithReset(fd);
+    }
+    return fates;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#interceptor.stop();
+    for (const point of this.#points) for (const fd of point.fds) libc.close(fd);
+    this.#wire[Symbol.dispose]();
+  }
+
+  *#arrivals(): Generator<{ readonly sourcePort: number; readonly text: string }> {
+    const peer = Buffer.alloc(SOCKADDR_LENGTH);
+    for (const fd of this.#points.flatMap((point) => point.fds)) {
+      for (;;) {
+        const flow = libc.accept4(fd, peer, Int32Array.of(SOCKADDR_LENGTH), SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (flow < 0) break;
+        const from = readSockaddr(peer);
+        const to = socketName(flow);
+        closeWithReset(flow);
+        yield { sourcePort: from.port, text: `${from.address} to ${to.address} ${to.port}` };
+      }
+    }
+  }
+}
+
+interface Sent {
+  readonly family: Family;
+  readonly source: string;
+  readonly sourcePort: number;
+  readonly target: { readonly address: string; readonly port: number };
+}
+
+function nameOf({ source, target }: Sent): string {
+  return `${source} to ${target.address} ${target.port}`;
+}
+
+/** Begins a connection from a given source. @returns `undefined` when connect() itself refuses. */
+function begin({ family, source, sourcePort, target }: Sent): number | undefined {
+  const fd = openSocket({
+    family,
+    protocol: 'tcp',
+    transparent: true,
+    bind: { address: source, port: sourcePort },
+  });
+  const name = sockaddr(target);
+  if (libc.connect(fd, name, name.length) === 0 || errno() === EINPROGRESS) return fd;
+  libc.close(fd);
+  return undefined;
+}
