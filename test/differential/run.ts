@@ -1,9 +1,8 @@
 /** Random sets and flows through `decide` and through a mechanism's kernel; they must agree on every flow. */
 import { compileCaptureSet, decide, type FlowKey, type InterceptorDefinition, numberToAddress } from '@weir/core';
-import { withRefusals } from '../../core/test/capture/arbitraries.ts';
 import { type Fate, KernelUnderTest } from './kernel.ts';
 import { Random } from './random.ts';
-import { isOwn, randomFlows, randomInput } from './world.ts';
+import { isOwn, randomFlows, randomInput, withRefusals } from './world.ts';
 
 export interface Differential {
   readonly seed: number;

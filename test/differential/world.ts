@@ -6,7 +6,9 @@
 import {
   addressToNumber,
   type Canary,
+  type CaptureChoice,
   type CaptureInput,
+  type CaptureSet,
   type Family,
   type FlowKey,
   type HostFacts,
@@ -110,6 +112,17 @@ export function randomInput(random: Random, generation: number, facts: HostFacts
     scopes: { output: true },
     owners: { only: [], except: [] },
   };
+}
+
+/** One service becomes a refusal, which configurations cannot say yet but mechanisms must understand. */
+export function withRefusals(set: CaptureSet): CaptureSet {
+  const refused = ({ verdict }: CaptureChoice) => typeof verdict === 'object' && verdict.steer === 18;
+  const choice = (each: CaptureChoice): CaptureChoice => (refused(each) ? { ...each, verdict: 'deny' } : each);
+  const rows = set.rows.map((row) => ({
+    ...row,
+    ports: row.ports.map((stretch) => ({ ...stretch, choices: stretch.choices.map(choice) })),
+  }));
+  return { ...set, rows };
 }
 
 /** Destinations that a TCP socket can be sent to: no multicast, no broadcast, no "this host", nothing link-local. */
