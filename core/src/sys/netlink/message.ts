@@ -47,7 +47,7 @@ export function* decodeMessages(bytes: Buffer): Generator<NetlinkMessage> {
 /** What an NLMSG_ERROR or NLMSG_DONE message says: 0 for success, or the errno and the kernel's own words, if any. */
 export function decodeError(message: NetlinkMessage): { readonly errno: number; readonly text?: string } {
   if (message.payload.length < 4) return { errno: 0 };
-  const errno = -message.payload.readInt32LE(0);
+  const errno = Math.abs(message.payload.readInt32LE(0));
   if (errno === 0 || (message.flags & NLM_F_ACK_TLVS) === 0 || message.payload.length < 4 + HEADER_LENGTH) {
     return { errno };
   }
