@@ -34,11 +34,13 @@ const DEBIAN_PACKAGES = [
   { name: 'iputils-ping', file: '/usr/bin/ping', for: 'test', without: 'no test that ICMP is left alone' },
   { name: 'procps', file: '/usr/bin/pgrep', for: 'test', without: 'some tests cannot look at processes' },
   { name: 'kmod', file: '/usr/sbin/modprobe', for: 'test', without: 'kernel modules must be loaded by hand' },
-  { name: 'iperf3', file: '/usr/bin/iperf3', for: 'test', without: 'no iperf3 rows in the benchmark' },
+  { name: 'iperf3', file: '/usr/bin/iperf3', for: 'test', without: 'no bulk in the benchmark' },
   { name: 'haproxy', file: '/usr/sbin/haproxy', for: 'test', without: 'no comparison with HAProxy' },
+  { name: 'dante-server', file: '/usr/sbin/danted', for: 'test', without: 'no SOCKS5 proxy of another make in tests' },
   { name: 'bind9-dnsutils', file: '/usr/bin/dig', for: 'test', without: 'no DNS tests with dig' },
   { name: 'dnsmasq-base', file: '/usr/sbin/dnsmasq', for: 'test', without: 'no DNS upstream of another make in tests' },
   { name: 'strace', file: '/usr/bin/strace', for: 'test', without: 'no guard that counts system calls' },
+  { name: 'wrk', file: '/usr/bin/wrk', for: 'test', without: 'no requests and new connections in the benchmark' },
 ];
 
 const say = (text) => process.stdout.write(`set-up: ${text}\n`);

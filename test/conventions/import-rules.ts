@@ -16,6 +16,7 @@ const LAYERS: ReadonlyArray<readonly string[]> = [
 /** Imports that the order of layers does not give and that are wanted all the same. */
 const WANTED: Readonly<Record<string, string>> = {
   'sys→capture': 'addresses as text, bytes and numbers are pure, and there is one place for them',
+  'protocols→capture': 'addresses as text, bytes and numbers are pure, and there is one place for them',
   'engine→registry': 'the engine asks the registry for the interceptors that it selects from',
   'engine→admin':
     'the engine opens the admin socket as the last step of its start; admin knows only what reports look like',

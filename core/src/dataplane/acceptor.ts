@@ -3,7 +3,8 @@
  * Level-triggered and bounded per turn, so that accepting never starves living flows.
  */
 import { CANARY_SERVICE, NAMES_SERVICE } from '../api/capture.ts';
-import { bytesToAddress } from '../capture/address.ts';
+import type { Prefix } from '../api/flow.ts';
+import { addressToNumber, bytesToAddress, prefixContains } from '../capture/address.ts';
 import type { LookupTable } from '../capture/lookup-table.ts';
 import { EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../sys/constants.ts';
 import { writeEpollEvent } from '../sys/epoll.ts';
@@ -182,8 +183,10 @@ export class Acceptor {
     }
 
     if (point.original.via === 'fixed') {
-      flows.assign(slot, point.original.service);
-      this.#parts.dialing.begin(slot, this.tables?.plans.get(point.original.service) ?? [], now);
+      const { service: only, target, sources = [] } = point.original;
+      flows.assign(slot, only);
+      if (sources.length > 0 && !this.#comesFrom(sources, offset, words)) flows.finish(slot, 'denied');
+      else this.#parts.dialing.begin(slot, this.tables?.plans.get(only) ?? [], now, target);
       return;
     }
     const service = this.tables === undefined ? NONE : this.#decide(this.tables, point.family, port);
@@ -203,6 +206,13 @@ export class Acceptor {
       flows.assign(slot, service);
       this.#parts.dialing.begin(slot, this.tables?.plans.get(service) ?? [], now);
     } else this.#unmatched(slot, service, now);
+  }
+
+  /** Sees the client's address in #peer. */
+  #comesFrom(sources: readonly Prefix[], offset: number, words: number): boolean {
+    const source = addressToNumber(bytesToAddress(this.#peer.subarray(offset, offset + 4 * words)));
+    const family = words === 1 ? 4 : 6;
+    return sources.some((prefix) => prefixContains(prefix, family, source));
   }
 
   /** Sees the packet's addresses in #own and #peer. */

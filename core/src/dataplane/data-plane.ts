@@ -226,7 +226,7 @@ export class DataPlane {
     for (const waiter of this.#installWaiters.slice()) waiter();
     clearTimeout(this.#timer);
     await Promise.all(this.#workers.map((worker) => worker.stop()));
-    this.#drainRecords();
+    this.collectRecords();
     closePoints(this.#points);
     this.#points = [];
     process.off('exit', this.#onExit);
@@ -366,7 +366,7 @@ export class DataPlane {
   #schedule(): void {
     this.#timer = setTimeout(
       () => {
-        this.#drainRecords();
+        this.collectRecords();
         if (!this.#stopping) this.#schedule();
       },
       this.activeFlows > 0 ? RECORDS_BUSY : RECORDS_IDLE,
@@ -374,7 +374,8 @@ export class DataPlane {
     this.#timer.unref();
   }
 
-  #drainRecords(): void {
+  /** Hands over what has ended since the last look; also done by a timer. */
+  collectRecords(): void {
     for (const worker of this.#workers) {
       worker.records.drain((flow) => this.#host.ended(this.#record(worker, flow, flow.activeAt)));
     }

@@ -2,6 +2,7 @@
  * How a flow gets its upstream inside the worker: the steps of its service's plan in order, of each step its addresses
  * in order, each with a share of the time that is left. A failed dial is a RST to the client, never an empty success.
  */
+import type { DialTarget } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import { isAddress } from '../capture/address.ts';
 import {
@@ -44,6 +45,7 @@ import {
   F64,
   FAMILY,
   GENERATION,
+  HANDSHAKE,
   I32,
   NAME,
   ORIGINAL,
@@ -64,7 +66,10 @@ import {
   UPSTREAM_PORT,
   type FlowSlab,
 } from './flow-slab.ts';
-import type { DialStep, FromWorker, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
+import type { HandshakeDialers } from './handshake-dialers.ts';
+import type { Handshaking, HandshakeProgress } from './handshaking.ts';
+import type { DialStep, FixedTarget, FromWorker, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
+import type { SpliceRelay } from './splice-relay.ts';
 
 export interface DialingParts {
   readonly slab: FlowSlab;
@@ -72,6 +77,11 @@ export interface DialingParts {
   readonly ledger: DescriptorLedger;
   readonly flows: FlowLifecycle;
   readonly cache: AddressCache;
+  readonly dialers: HandshakeDialers;
+  readonly handshaking: Handshaking;
+  readonly relay: SpliceRelay;
+  /** What a handshake is told about a flow. */
+  readonly target: (slot: number) => DialTarget;
   readonly mark: number;
   readonly limits: WorkerLimits;
   readonly post: (message: FromWorker) => void;
@@ -88,8 +98,12 @@ export class Dialing {
   readonly #literals = new Map<string, readonly DialAddress[]>();
   /** The plan a flow was begun with; a later one must not change its steps under it. By slot. */
   readonly #plans: (readonly DialStep[] | undefined)[] = [];
+  /** Where a flow goes that came by a point of one service; the point may be gone before the dial is over. By slot. */
+  readonly #targets: (FixedTarget | undefined)[] = [];
+  #points: readonly WorkerPoint[] = [];
+  /** Addresses that lead to a listener, by its port; undefined: any loopback address. */
+  readonly #ownListeners = new Map<number, (readonly DialAddress[])[]>();
   timeouts: WorkerTimeouts;
-  points: readonly WorkerPoint[];
 
   constructor(parts: DialingParts, timeouts: WorkerTimeouts, points: readonly WorkerPoint[]) {
     this.#parts = parts;
@@ -98,9 +112,19 @@ export class Dialing {
     this.points = points;
   }
 
-  /** Begins the dial of an accepted flow. */
-  begin(slot: number, plan: readonly DialStep[], now: number): void {
+  set points(points: readonly WorkerPoint[]) {
+    this.#ownListeners.clear();
+    for (const { port, own } of points) {
+      const known = this.#ownListeners.get(port) ?? [];
+      known.push(own.map(dialAddress));
+      this.#ownListeners.set(port, known);
+    }
+  }
+
+  /** Begins the dial of an accepted flow. `target` is that of the point, where a point serves one service. */
+  begin(slot: number, plan: readonly DialStep[], now: number, target?: FixedTarget): void {
     this.#plans[slot] = plan;
+    this.#targets[slot] = target;
     const { slab } = this.#parts;
     slab.f64[slot * F64 + DIAL_DEADLINE] = now + this.timeouts.connect;
     this.#advance(slot, now, 'dial-error');
@@ -112,10 +136,10 @@ export class Dialing {
   }
 
   /**
-   * The upstream's descriptor is ready or failed. True when the flow is connected and may be relayed.
+   * The upstream's descriptor is ready or failed. True when the flow may be relayed.
    */
   connected(slot: number, failed: boolean, now: number): boolean {
-    const { slab, flows } = this.#parts;
+    const { slab } = this.#parts;
     const i = slot * I32;
     if (failed) {
       this.#valueLength[0] = 4;
@@ -127,14 +151,61 @@ export class Dialing {
         return false;
       }
     }
-    flows.endPending(slot);
-    slab.i32[i + STATE] = RELAYING;
-    slab.i32[i + RELAY] = RELAY_COPY;
     slab.i32[i + SIDE + 1] = (slab.i32[i + SIDE + 1] as number) | SIDE_WRITABLE;
+    const step = this.#plans[slot]?.[slab.i32[i + STEP] as number];
+    if (step?.kind === 'handshake') return this.#beginHandshake(slot, step.dialer, now);
+    this.#established(slot, now);
+    return true;
+  }
+
+  /** The upstream of a handshake is readable, writable or gone. True when the flow may be relayed. */
+  shakeHands(slot: number, now: number): boolean {
+    return this.#progressed(slot, this.#parts.handshaking.advance(slot), now);
+  }
+
+  #beginHandshake(slot: number, dialer: number, now: number): boolean {
+    const { slab, dialers, handshaking, target } = this.#parts;
+    const known = dialers.get(dialer);
+    if (known === undefined) {
+      this.#nextStep(slot, now, 'dial-error');
+      return false;
+    }
+    slab.i32[slot * I32 + STATE] = HANDSHAKE;
+    slab.f64[slot * F64 + DEADLINE] = now + this.timeouts.handshake;
+    return this.#progressed(slot, handshaking.begin(slot, known, target(slot)), now);
+  }
+
+  #progressed(slot: number, progress: HandshakeProgress, now: number): boolean {
+    if (progress.state === 'waiting') return false;
+    if (progress.state === 'failed') {
+      this.#nextStep(slot, now, progress.outcome);
+      return false;
+    }
+    this.#parts.relay.prefillDown(slot, progress.early);
+    this.#established(slot, now);
+    return true;
+  }
+
+  #established(slot: number, now: number): void {
+    const { slab, flows } = this.#parts;
+    flows.endPending(slot);
+    slab.i32[slot * I32 + STATE] = RELAYING;
+    slab.i32[slot * I32 + RELAY] = RELAY_COPY;
     slab.f64[slot * F64 + CONNECTED_AT] = now;
     slab.f64[slot * F64 + DEADLINE] = 0;
     this.#plans[slot] = undefined;
-    return true;
+  }
+
+  /** What the upstream answered holds for all its addresses: the next dialer's turn. */
+  #nextStep(slot: number, now: number, failure: FlowOutcome): void {
+    const { slab, flows } = this.#parts;
+    const i = slot * I32;
+    flows.closeUpstream(slot, true);
+    slab.i32[i + STEP] = (slab.i32[i + STEP] as number) + 1;
+    slab.i32[i + CANDIDATE] = 0;
+    // A chain's later dialers get their own time, or a stalled proxy would leave them none.
+    slab.f64[slot * F64 + DIAL_DEADLINE] = now + this.timeouts.connect;
+    this.#advance(slot, now, failure);
   }
 
   /** The time of an attempt, of a look-up or of a dropped flow is over. */
@@ -142,7 +213,10 @@ export class Dialing {
     const { slab, flows } = this.#parts;
     const state = slab.i32[slot * I32 + STATE];
     if (state === DIALING) this.#nextAddress(slot, ETIMEDOUT, now);
-    else if (state === RESOLVING) this.#fail(slot, 'dial-unresolved');
+    else if (state === HANDSHAKE) {
+      this.#parts.handshaking.forget(slot);
+      this.#nextStep(slot, now, 'dial-timeout');
+    } else if (state === RESOLVING) this.#fail(slot, 'dial-unresolved');
     else if (state === DROPPED) flows.finish(slot, 'denied');
   }
 
@@ -200,9 +274,7 @@ export class Dialing {
       const candidate = i32[i + CANDIDATE] as number;
       const address = addresses[candidate];
       if (address !== undefined) {
-        const point = this.points[i32[i + POINT] as number];
-        const target = point?.original.via === 'fixed' ? point.original.target : undefined;
-        const port = step.port ?? target?.port ?? (i32[i + ORIGINAL_PORT] as number);
+        const port = step.port ?? this.#targets[slot]?.port ?? (i32[i + ORIGINAL_PORT] as number);
         const remaining = (f64[slot * F64 + DIAL_DEADLINE] as number) - now;
         f64[slot * F64 + DEADLINE] = now + remaining / (addresses.length - candidate);
         const code = this.#connect(slot, address, port);
@@ -224,15 +296,14 @@ export class Dialing {
   /** Undefined: they were asked for. Those of the flow's own family come first. */
   #addressesOf(
     slot: number,
-    step: Extract<DialStep, { kind: 'route' }>,
+    step: Extract<DialStep, { kind: 'route' | 'handshake' }>,
     now: number,
     waited: boolean,
   ): readonly DialAddress[] | undefined {
     const { slab, cache } = this.#parts;
     const { i32 } = slab;
     const i = slot * I32;
-    const point = this.points[i32[i + POINT] as number];
-    const host = step.host ?? (point?.original.via === 'fixed' ? point.original.target.host : undefined);
+    const host = step.host ?? this.#targets[slot]?.host;
     let key: number | string;
     if (host !== undefined) {
       let literal = this.#literals.get(host);
@@ -292,11 +363,8 @@ export class Dialing {
 
   /** Only the listeners' own addresses lead to them: everything else is kept out by the mark. */
   #isOwnListener(to: DialAddress, port: number): boolean {
-    for (const point of this.points) {
-      if (point.port !== port || point.family !== to.family) continue;
-      const [a = 0, b = 0, c = 0, d = 0] = to.words;
-      if (to.family === 4 && (a & 0xff) === 127) return true;
-      if (to.family === 6 && a === 0 && b === 0 && c === 0 && d === 0x01000000) return true;
+    for (const own of this.#ownListeners.get(port) ?? []) {
+      if (own.length === 0 ? isLoopback(to) : own.some((address) => isSame(address, to))) return true;
     }
     return false;
   }
@@ -307,13 +375,23 @@ export class Dialing {
     slab.f64[slot * F64 + DEADLINE] = 0;
     this.#plans[slot] = undefined;
     const fd = flows.handOver(slot);
-    post({ type: 'stream', slot, generation: slab.i32[slot * I32 + GENERATION] as number, dialer, fd });
+    const target = this.#targets[slot];
+    const generation = slab.i32[slot * I32 + GENERATION] as number;
+    post({ type: 'stream', slot, generation, dialer, fd, ...(target === undefined ? {} : { target }) });
   }
 
   #fail(slot: number, outcome: FlowOutcome): void {
     this.#plans[slot] = undefined;
     this.#parts.flows.finish(slot, outcome);
   }
+}
+
+function isLoopback({ family, words: [a = 0, b = 0, c = 0, d = 0] }: DialAddress): boolean {
+  return family === 4 ? (a & 0xff) === 127 : a === 0 && b === 0 && c === 0 && d === 0x01000000;
+}
+
+function isSame(one: DialAddress, other: DialAddress): boolean {
+  return one.family === other.family && one.words.every((word, index) => word === other.words[index]);
 }
 
 /** Not an errno: the dial would have arrived at one of our own listeners. */

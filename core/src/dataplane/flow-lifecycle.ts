@@ -36,6 +36,7 @@ import {
   UPSTREAM_FD,
   type FlowSlab,
 } from './flow-slab.ts';
+import type { Handshaking } from './handshaking.ts';
 import type { RecordRing } from './record-ring.ts';
 import type { SpliceRelay } from './splice-relay.ts';
 
@@ -66,6 +67,7 @@ export interface FlowLifecycleParts {
   readonly counters: Counters;
   readonly ledger: DescriptorLedger;
   readonly relay: SpliceRelay;
+  readonly handshaking: Handshaking;
   readonly capacity: number;
 }
 
@@ -206,13 +208,14 @@ export class FlowLifecycle {
    * both sides, so that neither end takes it for complete.
    */
   finish(slot: number, outcome: FlowOutcome): void {
-    const { slab, records, counters, relay } = this.#parts;
+    const { slab, records, counters, relay, handshaking } = this.#parts;
     const { i32, f64 } = slab;
     const i = slot * I32;
     if (i32[i + STATE] === FREE) return;
     const reset = outcome !== 'closed';
     this.endPending(slot);
     relay.release(slot);
+    handshaking.forget(slot);
     i32[i + STATE] = FREE;
     i32[i + OUTCOME] = outcomeCode(outcome);
     const client = i32[i + CLIENT_FD] as number;

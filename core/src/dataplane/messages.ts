@@ -4,7 +4,9 @@ import type { OriginalDestination } from '../api/point.ts';
 import type { LookupTableData } from '../capture/lookup-table.ts';
 import type { CountersData } from './counters.ts';
 import type { FlowSlabData } from './flow-slab.ts';
+import type { HandshakeDialerPlace } from './handshake-dialers.ts';
 import type { NameDirectoryData } from './name-directory.ts';
+import type { NameTextsData } from './name-texts.ts';
 import type { RecordRingData } from './record-ring.ts';
 
 /** A listening socket that a worker accepts from. The descriptor is control's. */
@@ -13,13 +15,23 @@ export interface WorkerPoint {
   readonly fd: number;
   readonly family: Family;
   readonly port: number;
+  /** Addresses under which a dial to `port` would arrive here; empty: any loopback address. */
+  readonly own: readonly string[];
   readonly original: OriginalDestination;
+}
+
+/** Where the flows of a point go that serves one service. */
+export interface FixedTarget {
+  readonly host: string;
+  readonly port: number;
 }
 
 /** One thing to try for a flow of a service. A plan is a list of these, tried in order. */
 export type DialStep =
   /** Connect. Without `host`, to the flow's own destination; without `port`, to its port. */
   | { readonly kind: 'route'; readonly dialer: number; readonly host?: string; readonly port?: number }
+  /** As a route, then the dialer's handshake. */
+  | { readonly kind: 'handshake'; readonly dialer: number; readonly host?: string; readonly port?: number }
   /** Hand the flow to a stream worker, which dials by the dialer of that index. */
   | { readonly kind: 'stream'; readonly dialer: number }
   | { readonly kind: 'reset'; readonly dialer: number }
@@ -37,6 +49,7 @@ export interface WorkerLimits {
 /** Milliseconds. */
 export interface WorkerTimeouts {
   readonly connect: number;
+  readonly handshake: number;
   readonly idle: number;
   readonly halfClosed: number;
 }
@@ -62,6 +75,10 @@ export interface TableMessage {
   readonly generation: number;
   readonly lookup: LookupTableData;
   readonly names: NameDirectoryData;
+  readonly nameTexts: NameTextsData;
+  readonly serviceNames: ReadonlyArray<readonly [service: number, name: string]>;
+  /** Handshake dialers that the plans name; imported before the table holds. */
+  readonly dialers: readonly HandshakeDialerPlace[];
   readonly plans: ReadonlyArray<readonly [service: number, steps: readonly DialStep[]]>;
   readonly unmatched: readonly DialStep[];
   /** For how long flows that only the last table wanted are dialled directly. Milliseconds. */
@@ -91,7 +108,8 @@ export type ToWorker =
       readonly upstreamFd: number;
       readonly early?: Uint8Array;
     }
-  | { readonly type: 'points'; readonly points: readonly WorkerPoint[] }
+  /** Replaces all points; answered by `points-taken` when no other is accepted from any more. */
+  | { readonly type: 'points'; readonly serial: number; readonly points: readonly WorkerPoint[] }
   /** Take no new flow; living ones go on. */
   | { readonly type: 'drain' }
   /** Reset all that lives, with this outcome. */
@@ -103,6 +121,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: 'ready' }
   | { readonly type: 'table-installed'; readonly generation: number }
+  | { readonly type: 'points-taken'; readonly serial: number }
   /** A number is a name's index, a string a host of a route. */
   | { readonly type: 'resolve'; readonly key: number | string }
   /** An address of the assigned range that the directory does not know. */
@@ -114,6 +133,8 @@ export type FromWorker =
       readonly generation: number;
       readonly dialer: number;
       readonly fd: number;
+      /** Of a point that serves one service. */
+      readonly target?: FixedTarget;
     }
   | { readonly type: 'reset-done'; readonly flows: number }
   | { readonly type: 'stopped' };

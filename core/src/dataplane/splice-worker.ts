@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
+import type { DialTarget } from '../api/dialer.ts';
 import { LookupTable } from '../capture/lookup-table.ts';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD } from '../sys/constants.ts';
 import { EPOLL_DATA_OFFSET, EPOLL_EVENT_SIZE, writeEpollEvent } from '../sys/epoll.ts';
@@ -26,6 +27,7 @@ import {
   FlowSlab,
   FREE,
   GENERATION,
+  HANDSHAKE,
   I32,
   outcomeOf,
   READY,
@@ -42,8 +44,11 @@ import {
   STATE,
   STREAMING,
 } from './flow-slab.ts';
-import type { FromWorker, ToWorker, WorkerData } from './messages.ts';
+import { HandshakeDialers } from './handshake-dialers.ts';
+import { Handshaking } from './handshaking.ts';
+import type { FromWorker, TableMessage, ToWorker, WorkerData } from './messages.ts';
 import { NameDirectory } from './name-directory.ts';
+import { NameTexts } from './name-texts.ts';
 import { PipePool } from './pipe-pool.ts';
 import { RecordRing } from './record-ring.ts';
 import { FINISHED, MORE, SINK_FAILED, SOURCE_FAILED, SpliceRelay } from './splice-relay.ts';
@@ -65,11 +70,16 @@ export class SpliceWorker {
   readonly #relay: SpliceRelay;
   readonly #flows: FlowLifecycle;
   readonly #cache: AddressCache;
+  readonly #dialers = new HandshakeDialers();
   readonly #dialing: Dialing;
   readonly #acceptor: Acceptor;
   readonly #events = new DataView(new ArrayBuffer(MAX_EVENTS * EPOLL_EVENT_SIZE));
   /** Slots that have more to do than one turn allowed. */
   #ready: number[] = [];
+  /** Tables that came with the last messages and are to be installed before the next events. */
+  #tableWaiting: TableMessage | undefined;
+  #nameTexts: NameTexts | undefined;
+  #serviceNames: ReadonlyMap<number, string> = new Map();
   #lastSweep = 0;
   #stopping = false;
 
@@ -83,6 +93,7 @@ export class SpliceWorker {
     this.#ledger.opened(this.#epfd);
     this.#pipes = new PipePool(this.#ledger, data.limits.idlePipes);
     this.#relay = new SpliceRelay(this.#slab, this.#pipes, this.#counters);
+    const handshaking = new Handshaking(this.#slab);
     this.#flows = new FlowLifecycle({
       epfd: this.#epfd,
       slab: this.#slab,
@@ -90,6 +101,7 @@ export class SpliceWorker {
       counters: this.#counters,
       ledger: this.#ledger,
       relay: this.#relay,
+      handshaking,
       capacity: data.limits.flows,
     });
     this.#cache = new AddressCache((key) => this.#post({ type: 'resolve', key }));
@@ -101,7 +113,16 @@ export class SpliceWorker {
       post: (message: FromWorker) => this.#post(message),
     };
     this.#dialing = new Dialing(
-      { ...shared, cache: this.#cache, mark: data.mark, limits: data.limits },
+      {
+        ...shared,
+        cache: this.#cache,
+        dialers: this.#dialers,
+        handshaking,
+        relay: this.#relay,
+        target: (slot) => this.#target(slot),
+        mark: data.mark,
+        limits: data.limits,
+      },
       data.timeouts,
       data.points,
     );
@@ -114,8 +135,8 @@ export class SpliceWorker {
     );
   }
 
-  /** Runs until told to stop. Descriptors that are still open then are control's to close, by the ledger. */
-  run(): void {
+  /** Runs until told to stop; gives the thread back only to import dialers. Descriptors that are still open then are control's to close, by the ledger. */
+  async run(): Promise<void> {
     this.#acceptor.listen(this.#data.points);
     this.#post({ type: 'ready' });
     const { totals } = this.#counters;
@@ -138,6 +159,7 @@ export class SpliceWorker {
         else this.#flowEvent(low >>> 1, low & 1, high, events.getUint32(offset, true), now);
       }
       if (this.#ready.length > 0) this.#turnReady(now);
+      if (this.#tableWaiting !== undefined) await this.#installTable(this.#tableWaiting);
       if (now - this.#lastSweep >= TICK) this.#sweep(now);
     }
     this.#acceptor.unlisten();
@@ -170,7 +192,9 @@ export class SpliceWorker {
       if ((events & EPOLLERR) !== 0) this.#flows.finish(slot, 'client-reset');
       return;
     }
-    if (state === DIALING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) !== 0) {
+    if (state === HANDSHAKE) {
+      if (this.#dialing.shakeHands(slot, now)) this.#turn(slot, now);
+    } else if (state === DIALING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) !== 0) {
       if (this.#dialing.connected(slot, (events & (EPOLLERR | EPOLLHUP)) !== 0, now)) this.#turn(slot, now);
     }
   }
@@ -249,18 +273,9 @@ export class SpliceWorker {
   #handle(message: ToWorker, now: number): void {
     const { i32 } = this.#slab;
     switch (message.type) {
-      case 'table': {
-        const tables: ServiceTables = {
-          lookup: new LookupTable(message.lookup),
-          names: new NameDirectory(message.names),
-          plans: new Map(message.plans),
-          unmatched: message.unmatched,
-        };
-        this.#acceptor.replaceTables(tables, now + message.graceMs);
-        this.#dialing.timeouts = message.timeouts;
-        this.#post({ type: 'table-installed', generation: message.generation });
+      case 'table':
+        this.#tableWaiting = message;
         return;
-      }
       case 'plan':
         this.#acceptor.tables?.plans.set(message.service, message.steps);
         return;
@@ -286,6 +301,7 @@ export class SpliceWorker {
       case 'points':
         this.#dialing.points = message.points;
         this.#acceptor.listen(message.points);
+        this.#post({ type: 'points-taken', serial: message.serial });
         return;
       case 'drain':
         this.#acceptor.unlisten();
@@ -308,6 +324,39 @@ export class SpliceWorker {
       case 'crash':
         throw new Error('crash requested by a test');
     }
+  }
+
+  async #installTable(message: TableMessage): Promise<void> {
+    this.#tableWaiting = undefined;
+    // Importing needs the thread's event loop, which the loop above never enters by itself.
+    if (message.dialers.length > 0) await this.#dialers.load(message.dialers);
+    const tables: ServiceTables = {
+      lookup: new LookupTable(message.lookup),
+      names: new NameDirectory(message.names),
+      plans: new Map(message.plans),
+      unmatched: message.unmatched,
+    };
+    this.#nameTexts = new NameTexts(message.nameTexts);
+    this.#serviceNames = new Map(message.serviceNames);
+    this.#acceptor.replaceTables(tables, Date.now() + message.graceMs);
+    this.#dialing.timeouts = message.timeouts;
+    this.#post({ type: 'table-installed', generation: message.generation });
+  }
+
+  /** What a handshake is told about a flow. */
+  #target(slot: number): DialTarget {
+    const { source, original, name, service, generation } = this.#slab.snapshot(slot);
+    const fixed = this.#dialing.targetOf(slot);
+    const host = name === 0 || this.#nameTexts === undefined ? original.address : this.#nameTexts.get(name - 1);
+    return {
+      host: fixed?.host ?? host,
+      port: fixed?.port ?? original.port,
+      protocol: 'tcp',
+      original,
+      source,
+      service: this.#serviceNames.get(service) ?? '',
+      flow: `${this.#data.index}.${this.#data.epoch}.${slot}.${generation}`,
+    };
   }
 
   #adopt(message: Extract<ToWorker, { type: 'adopt' }>, now: number): void {

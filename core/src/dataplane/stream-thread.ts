@@ -5,10 +5,10 @@
 import { Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
 import type { DialTarget, StreamDialer } from '../api/dialer.ts';
-import { DialError } from '../api/errors.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
 import { closeWithReset } from '../sys/sockets.ts';
+import { outcomeOfDialError } from './handshaking.ts';
 import { relayStreams } from './stream-relay.ts';
 
 /** A flow for this thread. The descriptor becomes its own. */
@@ -62,21 +62,7 @@ async function dialerOf({ name, module, options }: StreamFlowMessage['dialer']):
 }
 
 function outcomeOf(error: unknown): FlowOutcome {
-  if (!(error instanceof Error)) return 'dial-error';
-  if (error.name === 'TimeoutError') return 'dial-timeout';
-  const { failure } = error as Partial<DialError>;
-  switch (failure) {
-    case 'refused':
-    case 'timeout':
-    case 'unreachable':
-    case 'unresolved':
-    case 'loop':
-    case 'limit':
-    case 'protocol':
-      return `dial-${failure}`;
-    default:
-      return 'dial-error';
-  }
+  return error instanceof Error && error.name === 'TimeoutError' ? 'dial-timeout' : outcomeOfDialError(error);
 }
 
 async function carry(flow: StreamFlowMessage): Promise<void> {

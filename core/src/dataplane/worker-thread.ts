@@ -4,5 +4,5 @@ import type { WorkerData } from './messages.ts';
 import { SpliceWorker } from './splice-worker.ts';
 
 if (parentPort === null) throw new Error('this module runs in a worker thread');
-new SpliceWorker(workerData as WorkerData, parentPort).run();
+await new SpliceWorker(workerData as WorkerData, parentPort).run();
 parentPort.close();

@@ -6,6 +6,7 @@ import type { Dialer, DialerDefinition, Route } from '../api/dialer.ts';
 import { UnsupportedError } from '../api/errors.ts';
 import type { Logger } from '../api/logger.ts';
 import type { DialerConfiguration, ServiceConfiguration } from '../config/model.ts';
+import type { HandshakeDialerPlace } from '../dataplane/handshake-dialers.ts';
 import type { DialStep } from '../dataplane/messages.ts';
 
 /** Places of the dialers that always exist, in the list of names. */
@@ -29,6 +30,7 @@ export class DialPlans {
   readonly #dialers = new Map<string, { readonly dialer: Dialer; readonly index: number; readonly key: string }>();
   readonly #definitions: ReadonlyMap<string, DialerDefinition<never>>;
   readonly #streams = new Map<number, StreamDialerPlace>();
+  readonly #handshakes: HandshakeDialerPlace[] = [];
   readonly #services = new Map<number, PlannedService>();
   readonly #log: Logger;
   readonly #publish: (service: number, steps: readonly DialStep[]) => void;
@@ -53,9 +55,14 @@ export class DialPlans {
     return this.#streams.get(index);
   }
 
+  /** For the workers: every handshake dialer of this run. */
+  get handshakeDialers(): readonly HandshakeDialerPlace[] {
+    return this.#handshakes;
+  }
+
   /**
    * Makes the configured dialers; those that are configured as before are kept.
-   * @throws UnsupportedError for a kind that this version cannot run.
+   * @throws UnsupportedError for a type that nothing registered.
    */
   configure(dialers: readonly DialerConfiguration[]): void {
     for (const { name, type, options } of dialers) {
@@ -68,15 +75,11 @@ export class DialPlans {
           remedy: `Use one of ${[...this.#definitions.keys()].join(', ')}, or load the plugin that brings it.`,
         });
       }
-      if (definition.kind === 'handshake') {
-        throw new UnsupportedError({
-          problem: `The dialer ${name} of type ${type} plays a handshake, which this version does not run yet.`,
-          remedy: 'Use a dialer of kind route or stream.',
-        });
-      }
       const dialer = definition.create(options as never, { name, log: this.#log.child({ dialer: name }) });
       const index = this.#names.push(name) - 1;
-      if (definition.kind === 'stream') this.#streams.set(index, { name, module: definition.module, options });
+      if (definition.kind === 'handshake') {
+        this.#handshakes.push({ index, name, module: definition.module.href, options });
+      } else if (definition.kind === 'stream') this.#streams.set(index, { name, module: definition.module, options });
       this.#dialers.set(name, { dialer, index, key });
     }
   }
@@ -100,7 +103,7 @@ export class DialPlans {
       }
       const publish = (routes: readonly Route[]): void => {
         if (planned.abort.signal.aborted) return;
-        planned.parts[place] = routes.map((route) => ({ kind: 'route', dialer: index, ...route }));
+        planned.parts[place] = routes.map((route) => ({ kind: dialer.kind, dialer: index, ...route }));
         if (settled) this.#publish(id, planned.parts.flat());
       };
       dialer.routes({ name: service.name, protocols: service.protocols }, publish, planned.abort.signal);

@@ -100,6 +100,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
   }
 
   recentFlows(limit: number): readonly FlowRecord[] {
+    this.#run.dataPlane.collectRecords();
     return this.#run.flowLog.recent(limit);
   }
 

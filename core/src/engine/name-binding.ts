@@ -4,6 +4,7 @@
  */
 import type { Family } from '../api/flow.ts';
 import { NameDirectory, RETIRED_PATTERN, type NameDirectoryData } from '../dataplane/name-directory.ts';
+import { NameTexts, type NameTextsData } from '../dataplane/name-texts.ts';
 import type { NameAssignment } from '../resolvers/assigned.ts';
 
 /** Real addresses of a name through upstreams. Rejects when there are none. */
@@ -18,6 +19,7 @@ const FAILURE_TTL = 1;
 
 export class NameBinding {
   readonly #directory: NameDirectory;
+  readonly #shared: NameTexts;
   readonly #texts: string[] = [];
   readonly #indexes = new Map<string, number>();
   readonly #assigned = new Map<string, NameAssignment>();
@@ -25,10 +27,15 @@ export class NameBinding {
   /** @param names how many names can get an address */
   constructor(names: number) {
     this.#directory = new NameDirectory(NameDirectory.allocate(names));
+    this.#shared = new NameTexts(NameTexts.allocate(names));
   }
 
   get data(): NameDirectoryData {
     return this.#directory.data;
+  }
+
+  get texts(): NameTextsData {
+    return this.#shared.data;
   }
 
   get size(): number {
@@ -41,6 +48,7 @@ export class NameBinding {
     let index = this.#indexes.get(name);
     if (index === undefined) {
       index = this.#texts.push(name) - 1;
+      this.#shared.set(index, name);
       this.#indexes.set(name, index);
     }
     this.#assigned.set(name, assignment);

@@ -1,14 +1,12 @@
 /** Puts a StatusReport together from the parts of a run. */
-import { createRequire } from 'node:module';
 import { FIRST_SERVICE } from '../api/capture.ts';
 import { formatPrefix } from '../capture/address.ts';
 import type { Configuration, PortRange, ServiceConfiguration } from '../config/model.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { NameServiceStatus } from '../resolvers/name-service.ts';
+import { VERSION } from '../version.ts';
 import type { CapturePlan } from './capture-plan.ts';
 import type { SelectionReport, ServiceReport, StatusReport } from './report.ts';
-
-export const VERSION = (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
 
 export interface StatusParts {
   readonly configuration: Configuration;

@@ -9,6 +9,7 @@ import type { Plugin } from '../api/plugin.ts';
 import { API_VERSION } from '../api/plugin.ts';
 import { PluginError, WeirError } from '../api/errors.ts';
 import { directDialer } from '../dialers/direct.ts';
+import { socks5Dialer } from '../dialers/socks5.ts';
 import { BUILT_IN_PACKAGES } from './builtin.ts';
 import { Registry } from './registry.ts';
 import { validatePlugin } from './validate.ts';
@@ -16,7 +17,11 @@ import { validatePlugin } from './validate.ts';
 const WRITABLE_BY_OTHERS = 0o002;
 
 /** What core itself registers, through the same door as everybody. */
-const CORE: Plugin = { name: '@weir/core', apiVersion: API_VERSION, dialers: [directDialer as never] };
+const CORE: Plugin = {
+  name: '@weir/core',
+  apiVersion: API_VERSION,
+  dialers: [directDialer as never, socks5Dialer as never],
+};
 
 /** True when `name` itself was not found, and not something that it imports. */
 function isMissing(error: unknown, name: string): boolean {

@@ -111,9 +111,11 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
   binary('ping', 'iputils-ping'),
   binary('iperf3'),
   binary('haproxy'),
+  binary('danted', 'dante-server'),
   binary('dig', 'bind9-dnsutils'),
   binary('dnsmasq', 'dnsmasq-base'),
   binary('strace'),
+  binary('wrk'),
 ];
 
 const answers = new Map<string, string | undefined>();

@@ -137,21 +137,21 @@ const CASES: readonly Case[] = [
   {
     what: 'an unknown dialer type, named and inline, and a built-in name as a type',
     text: `dialers:
-  corp: { type: socks5, address: "p:1" }
+  corp: { type: socks9, address: "p:1" }
   none: { type: drop }
 services:
   - { name: a, addresses: x, dialer: { type: dircet } }
 `,
     faults: [
-      `weir.yaml:2:17: unknown dialer type "socks5"
-   2 |   corp: { type: socks5, address: "p:1" }
-     |                 ^ allowed: a known type: direct, login`,
+      `weir.yaml:2:17: unknown dialer type "socks9" (did you mean "socks5"?)
+   2 |   corp: { type: socks9, address: "p:1" }
+     |                 ^ allowed: a known type: direct, socks5, login`,
       `weir.yaml:3:17: unknown dialer type "drop"
    3 |   none: { type: drop }
-     |                 ^ allowed: "dialer: drop" without a type; as a type: direct, login`,
+     |                 ^ allowed: "dialer: drop" without a type; as a type: direct, socks5, login`,
       `weir.yaml:5:46: unknown dialer type "dircet" (did you mean "direct"?)
    5 |   - { name: a, addresses: x, dialer: { type: dircet } }
-     |                                              ^ allowed: a known type: direct, login`,
+     |                                              ^ allowed: a known type: direct, socks5, login`,
     ],
   },
   {
