@@ -1,0 +1,83 @@
+/** The command line of the benchmark. */
+import { UsageError } from '@weir/core';
+import { parseArgs } from 'node:util';
+import { PEERS } from './candidates/catalogue.ts';
+
+export const USAGE = `npm run bench [-- options]
+
+  --quick               the measures that say most, in under five minutes
+  --interceptor A,B     Weir's backends to measure (default nft)
+  --peers A,B           other programs, where they are installed (default ${[...PEERS.keys()].join(',')}; none: no peers)
+  --only A,B            only these measures
+  --rounds N            default 5
+  --seconds N           of one measurement, whole seconds (default 1 with --quick, else 3)
+  --seed N              order of candidates and measures (default random, printed)
+  --json FILE           the result; default bench/results/<time>.json
+  --micro               only the micro benchmarks, without private hosts`;
+
+export interface BenchArguments {
+  readonly help: boolean;
+  readonly micro: boolean;
+  readonly quick: boolean;
+  readonly interceptors: readonly string[];
+  readonly peers: readonly string[];
+  readonly only: readonly string[] | undefined;
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly seed: number;
+  readonly json: string | undefined;
+}
+
+const list = (text: string): readonly string[] =>
+  text
+    .split(',')
+    .map((each) => each.trim())
+    .filter((each) => each !== '' && each !== 'none');
+
+function whole(name: string, text: string | undefined, otherwise: number, most: number): number {
+  if (text === undefined) return otherwise;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= 1 && value <= most) return value;
+  throw new UsageError({
+    problem: `--${name} ${text} is no whole number.`,
+    remedy: `Give one from 1 to ${most}.`,
+  });
+}
+
+/** @throws UsageError for options that do not exist and values that make no sense. */
+export function parseArguments(argv: readonly string[], random: () => number = Math.random): BenchArguments {
+  const options = {
+    help: { type: 'boolean', short: 'h', default: false },
+    quick: { type: 'boolean', default: false },
+    micro: { type: 'boolean', default: false },
+    interceptor: { type: 'string', default: 'nft' },
+    peers: { type: 'string', default: [...PEERS.keys()].join(',') },
+    only: { type: 'string' },
+    rounds: { type: 'string' },
+    seconds: { type: 'string' },
+    seed: { type: 'string' },
+    json: { type: 'string' },
+  } as const;
+  let values;
+  try {
+    ({ values } = parseArgs({ args: [...argv], options }));
+  } catch (error) {
+    throw new UsageError({
+      problem: error instanceof Error ? error.message : String(error),
+      remedy: 'npm run bench -- --help lists the options.',
+      cause: error,
+    });
+  }
+  return {
+    help: values.help,
+    micro: values.micro,
+    quick: values.quick,
+    interceptors: list(values.interceptor),
+    peers: list(values.peers),
+    only: values.only === undefined ? undefined : list(values.only),
+    rounds: whole('rounds', values.rounds, 5, 1000),
+    seconds: whole('seconds', values.seconds, values.quick ? 1 : 3, 600),
+    seed: whole('seed', values.seed, 1 + Math.floor(random() * 0xfffffffe), 0xffffffff),
+    json: values.json,
+  };
+}

@@ -1,0 +1,33 @@
+/** Everything that can be measured, in the order in which it is shown. A new measure is one more entry. */
+import { UsageError } from '@weir/core';
+import type { Load } from '../load.ts';
+import { bulk } from './bulk.ts';
+import { connections } from './connections.ts';
+import { requests } from './requests.ts';
+import { START } from './start.ts';
+
+export const LOADS: readonly Load[] = [
+  bulk(1, true),
+  bulk(8, true),
+  bulk(1, false),
+  bulk(8, false),
+  connections(1, false),
+  connections(32, true),
+  connections(128, false),
+  requests(64, '64 B'),
+  requests(16_384, '16 KiB'),
+  START,
+];
+
+/** @throws UsageError for a name that is not known. */
+export function loadsFor(only: readonly string[] | undefined, quick: boolean): readonly Load[] {
+  if (only === undefined) return LOADS.filter((load) => load.quick || !quick);
+  return only.map((id) => {
+    const load = LOADS.find((candidate) => candidate.id === id);
+    if (load !== undefined) return load;
+    throw new UsageError({
+      problem: `The benchmark has no measure "${id}".`,
+      remedy: `It has ${LOADS.map((each) => each.id).join(', ')}.`,
+    });
+  });
+}

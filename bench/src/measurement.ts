@@ -1,0 +1,156 @@
+/** The run itself: candidates in their hosts, warm-up, interleaved rounds, path proof, clean-up check. */
+import type { TestNetwork } from '@weir/core/testing';
+import type { BenchArguments } from './arguments.ts';
+import type { Candidate, RunningCandidate, Task } from './candidate.ts';
+import type { Load, Stage } from './load.ts';
+import { machineFacts } from './machine.ts';
+import { provePath } from './path-proof.ts';
+import { Readings, type BenchmarkResult, type CandidateResult } from './result.ts';
+import { setScene, type Scene } from './scene.ts';
+import { randomFrom, shuffled } from './statistics.ts';
+
+/** A candidate that takes part. */
+interface Entrant {
+  readonly candidate: Candidate;
+  readonly running: RunningCandidate;
+  readonly task: Task;
+  readonly spare: Task;
+  /** State of the client host before anything of the candidate was in it. */
+  readonly before: string;
+  spliced?: boolean;
+}
+
+export interface Progress {
+  say(text: string): void;
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+export class Measurement {
+  readonly #scene: Scene;
+  readonly #arguments: BenchArguments;
+  readonly #progress: Progress;
+  readonly #readings = new Readings();
+  readonly #failures: string[] = [];
+  readonly #entrants: Entrant[] = [];
+  readonly #results = new Map<string, CandidateResult>();
+
+  private constructor(scene: Scene, args: BenchArguments, progress: Progress) {
+    this.#scene = scene;
+    this.#arguments = args;
+    this.#progress = progress;
+  }
+
+  /** @throws Error when the hosts cannot be made; what a candidate or a load does wrong is part of the result. */
+  static async run(
+    net: TestNetwork,
+    candidates: readonly Candidate[],
+    loads: readonly Load[],
+    args: BenchArguments,
+    progress: Progress,
+  ): Promise<BenchmarkResult> {
+    const began = Date.now();
+    const machine = machineFacts();
+    const measurement = new Measurement(await setScene(net), args, progress);
+    for (const candidate of candidates) await measurement.#enter(candidate);
+    const possible = loads.filter((load) => load.missing() === undefined);
+    await measurement.#measure(possible);
+    for (const entrant of measurement.#entrants) await measurement.#leave(entrant);
+    const ids = candidates.map(({ id }) => id);
+    const references = ids.filter((id) => !args.interceptors.includes(id));
+    return {
+      format: 1,
+      startedAt: new Date(began).toISOString(),
+      seconds: Math.round((Date.now() - began) / 1000),
+      arguments: { seed: args.seed, rounds: args.rounds, secondsPerMeasurement: args.seconds, quick: args.quick },
+      machine,
+      candidates: candidates.flatMap(({ id }) => measurement.#results.get(id) ?? []),
+      metrics: possible.flatMap((load) =>
+        load.metrics.map((metric) => ({ ...metric, rows: measurement.#readings.rows(metric.id, ids, references) })),
+      ),
+      leftOut: loads.flatMap((load) => {
+        const missing = load.missing();
+        return missing === undefined ? [] : [`${load.id} is not measured: ${missing}`];
+      }),
+      failures: measurement.#failures,
+    };
+  }
+
+  async #enter(candidate: Candidate): Promise<void> {
+    const base = { id: candidate.id, label: candidate.label };
+    const missing = candidate.missing();
+    if (missing !== undefined) {
+      this.#results.set(candidate.id, { ...base, version: 'not here', leftOut: missing });
+      this.#progress.say(`${candidate.label} is left out: ${missing}`);
+      return;
+    }
+    const task = await this.#scene.client(candidate.id);
+    const spare = await this.#scene.client(`${candidate.id}-spare`);
+    const before = await task.client.state();
+    const version = candidate.version();
+    try {
+      await candidate.prepare(task);
+      const running = await candidate.start(task);
+      this.#entrants.push({ candidate, running, task, spare, before });
+      this.#results.set(candidate.id, { ...base, version });
+    } catch (error) {
+      this.#results.set(candidate.id, { ...base, version, leftOut: messageOf(error) });
+      this.#progress.say(`${candidate.label} is left out: ${messageOf(error)}`);
+    }
+  }
+
+  async #measure(loads: readonly Load[]): Promise<void> {
+    const { seed, rounds } = this.#arguments;
+    const random = randomFrom(seed);
+    // Round 0 is the warm-up: caches, compiled code, grown buffers. Its readings do not count, its failures do.
+    for (let round = 0; round <= rounds; round++) {
+      this.#progress.say(round === 0 ? 'warm-up' : `round ${round} of ${rounds}`);
+      for (const load of shuffled(loads, random)) {
+        for (const entrant of shuffled(this.#entrants, random)) {
+          if (load.appliesTo(entrant.candidate)) await this.#take(entrant, load, round);
+        }
+      }
+    }
+  }
+
+  async #take(entrant: Entrant, load: Load, round: number): Promise<void> {
+    const { candidate, running, task, spare } = entrant;
+    const stage: Stage = {
+      candidate,
+      running,
+      task,
+      spare,
+      iperf: this.#scene.iperf,
+      seconds: round === 0 ? 1 : this.#arguments.seconds,
+    };
+    try {
+      const before = await running.carried();
+      const { values, moved } = await load.run(stage);
+      const after = await running.carried();
+      provePath(candidate.label, before, after, moved);
+      if (after?.spliced !== undefined) entrant.spliced = entrant.spliced === true || after.spliced;
+      if (round === 0) return;
+      for (const [metric, value] of Object.entries(values)) {
+        this.#readings.add(metric, candidate.id, round, value);
+      }
+    } catch (error) {
+      this.#failures.push(`${load.id} of ${candidate.label}: ${messageOf(error)}`);
+    }
+  }
+
+  async #leave(entrant: Entrant): Promise<void> {
+    const { candidate, running, task, before, spliced } = entrant;
+    let hostRestored = false;
+    try {
+      await running.stop();
+      await candidate.unprepare(task);
+      hostRestored = (await task.client.state()) === before;
+      if (!hostRestored) this.#failures.push(`clean-up of ${candidate.label}: the host is not as it was before`);
+    } catch (error) {
+      this.#failures.push(`clean-up of ${candidate.label}: ${messageOf(error)}`);
+    }
+    const result = this.#results.get(candidate.id);
+    if (result === undefined) return;
+    this.#results.set(candidate.id, { ...result, hostRestored, ...(spliced === undefined ? {} : { spliced }) });
+  }
+}
