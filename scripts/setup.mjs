@@ -168,19 +168,17 @@ export async function main(body) {
 }
 
 /**
- * Makes everything ready, then runs a TypeScript file with this command's arguments and ends as it ends. Signals are
- * passed on, so that the script can put things back.
+ * Makes everything ready, then runs a TypeScript file with this command's arguments and ends as it ends. The script runs in
+ * a process group of its own and gets each signal once, from here; when this process is killed it gets SIGTERM.
  */
 export async function runScript(file, purpose) {
   await main(async () => {
     setup({ purpose });
-    const args = ['--conditions=source', join(ROOT, file), ...process.argv.slice(2)];
-    const child = spawn(nodePath(), args, { cwd: ROOT, env: environment(), stdio: 'inherit' });
-    // Ctrl-C reaches the child by the terminal; this process only has to wait for it.
-    for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
-    process.on('SIGINT', () => {});
+    const argv = ['--pdeathsig', 'TERM', nodePath(), '--conditions=source', join(ROOT, file), ...process.argv.slice(2)];
+    const child = spawn('setpriv', argv, { cwd: ROOT, env: environment(), stdio: 'inherit', detached: true });
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
     return new Promise((resolve, reject) => {
-      child.on('error', reject);
+      child.on('error', () => reject(new SetupError('setpriv is not installed. Install util-linux.')));
       child.on('close', (code) => resolve(code ?? 1));
     });
   });

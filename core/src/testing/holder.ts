@@ -60,9 +60,14 @@ export interface Holder {
   release(): Promise<void>;
 }
 
+/** Which of these refuses depends on the distribution. */
+export const ALLOW_USER_NAMESPACES =
+  'sysctl -w user.max_user_namespaces=15000, and where they exist kernel.unprivileged_userns_clone=1 and ' +
+  'kernel.apparmor_restrict_unprivileged_userns=0';
+
 const REMEDY =
   'Run as root, or start the whole process inside a user namespace: unshare -Urnm <command>. ' +
-  'Where that is refused, allow it (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0).';
+  `Where that is refused, allow it: ${ALLOW_USER_NAMESPACES}.`;
 
 /**
  * Starts a holder.

@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { UnsupportedError } from '../api/errors.ts';
-import { startHolder, type ResolvConfKind } from './holder.ts';
+import { ALLOW_USER_NAMESPACES, startHolder, type ResolvConfKind } from './holder.ts';
 import { TestHost } from './test-host.ts';
 
 export interface HostOptions {
@@ -100,8 +100,9 @@ async function untilUp(host: TestHost, device: string): Promise<void> {
 export async function reexecInUserNamespace(): Promise<number | undefined> {
   if (process.getuid?.() === 0) return undefined;
   await probeUserNamespace();
-  const argv = ['-Urnm', process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const child = spawn('unshare', argv, { stdio: 'inherit' });
+  // When this process is killed, the one inside is asked to end, and puts back what it has to.
+  const program = ['setpriv', '--pdeathsig', 'TERM', process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const child = spawn('unshare', ['-Urnm', ...program], { stdio: 'inherit' });
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
   for (const signal of signals) process.on(signal, pass);
@@ -121,6 +122,6 @@ async function probeUserNamespace(): Promise<void> {
   if (code === 0) return;
   throw new UnsupportedError({
     problem: `You are not root, and user namespaces are refused here: ${stderr.trim() || String(code)}.`,
-    remedy: 'Run it as root (sudo), or allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1.',
+    remedy: `Run it as root (sudo), or allow user namespaces: ${ALLOW_USER_NAMESPACES}.`,
   });
 }

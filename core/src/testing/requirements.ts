@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { ALLOW_USER_NAMESPACES } from './holder.ts';
 
 export interface RequirementGroup {
   readonly name: string;
@@ -74,7 +75,7 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
         timeout: 10_000,
       });
       if (status === 0) return undefined;
-      return `${error?.message ?? stderr.trim()}; sysctl -w kernel.unprivileged_userns_clone=1`;
+      return `${error?.message ?? stderr.trim()}; ${ALLOW_USER_NAMESPACES}`;
     },
   },
   {

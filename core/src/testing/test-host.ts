@@ -66,7 +66,8 @@ export class TestHost {
   spawn(argv: readonly string[], options: RunOptions = {}): HostProcess {
     const [program = '', ...rest] = this.enter;
     const inside = ['env', '-C', options.cwd ?? process.cwd(), ...argv];
-    const child = spawn(program, [...rest, ...inside], { env: { ...process.env, ...options.env } });
+    // A group of its own: Ctrl-C in the test's terminal is for the test, which then ends its hosts.
+    const child = spawn(program, [...rest, ...inside], { env: { ...process.env, ...options.env }, detached: true });
     child.on('error', () => {}); // the constructor below reports it by the missing pid
     const running = new HostProcess(argv, child);
     this.#processes.add(running);
