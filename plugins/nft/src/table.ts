@@ -2,7 +2,7 @@
  * The table `inet weir_<owner>` as data: pure, and the only place that says what our rules are.
  *
  *   out        local flows: a new one that `pick` claims gets the conntrack mark; claimed ones get the packet mark
- *   pre        claimed flows go to the capture points (tproxy)
+ *   pre        claimed flows go to the capture points (tproxy), and are refused when nobody listens there
  *   pick       is this new flow captured?            claim   sets the conntrack mark
  *   unrouted   what has no other route than ours and was not claimed is refused at once, instead of lost on lo
  *
@@ -196,11 +196,16 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
     { tproxy: { family: network.family === 4 ? 'ip' : 'ip6', addr: bind.address, port } },
     ACCEPT,
   ]);
+  // tproxy goes on to the next rule when nobody listens: Weir died, and on-crash says closed.
+  const nobody: ReadonlyArray<readonly NftStatement[]> = [
+    [claimed, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
+    [claimed, { reject: { type: 'icmpx', expr: 'port-unreachable' } }],
+  ];
   const picks = pickChains(input, sets).map(({ name, rules }) => plain(name, draining ? [] : rules));
   return [
     plain('claim', [[marked(ct('mark'), input.numbers)]]),
     ...picks,
-    base('pre', 'filter', 'prerouting', MANGLE, [...common, ...deliver]),
+    base('pre', 'filter', 'prerouting', MANGLE, [...common, ...deliver, ...nobody]),
     base('out', 'route', 'output', MANGLE, [
       ...common,
       [NEW, unclaimed, jump('pick')],
