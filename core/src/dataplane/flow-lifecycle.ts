@@ -2,7 +2,16 @@
  * Slots of the slab from accept to the end: taking one, watching descriptors, closing, recording. Only the worker that
  * owns the slab uses this.
  */
-import { EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CTL_ADD, SO_LINGER, SOL_SOCKET } from '../sys/constants.ts';
+import {
+  EPOLLET,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  SO_LINGER,
+  SOL_SOCKET,
+} from '../sys/constants.ts';
 import { writeEpollEvent } from '../sys/epoll.ts';
 import * as libc from '../sys/libc.ts';
 import type { FlowOutcome } from '../api/flow.ts';
@@ -173,6 +182,8 @@ export class FlowLifecycle {
     const { i32 } = this.#parts.slab;
     const fd = i32[i + CLIENT_FD] as number;
     i32[i + CLIENT_FD] = -1;
+    // It stays open, so the kernel would go on reporting it here.
+    libc.epoll_ctl(this.#parts.epfd, EPOLL_CTL_DEL, fd, this.#event);
     this.#parts.ledger.closed(fd);
     return fd;
   }
