@@ -35,8 +35,7 @@ export function weirCandidate(interceptor: string): Candidate {
     id: interceptor,
     label: `Weir ${interceptor}`,
     missing: () => undefined,
-    version: () =>
-      `${execFileSync(process.execPath, [PROGRAM, 'version'], { encoding: 'utf8' }).trim()}, Node ${process.versions.node}`,
+    version: () => execFileSync(process.execPath, [PROGRAM, 'version'], { encoding: 'utf8' }).trim(),
     prepare: async () => {},
     unprepare: async () => {},
     async start(task) {
