@@ -12,6 +12,7 @@
 import type { CaptureSet } from './capture.ts';
 import type { Family, Protocol } from './flow.ts';
 import type { HostChanges, HostFacts, HostNumbers } from './host.ts';
+import type { ServiceListener } from './listener.ts';
 import type { Logger } from './logger.ts';
 import type { BoundPoint, PointSpec } from './point.ts';
 import type { StandardSchema } from './schema.ts';
@@ -95,8 +96,11 @@ export interface InterceptorContext {
 export interface Interceptor {
   /** Asks the machine. Changes nothing that stays. */
   probe(signal: AbortSignal): Promise<ProbeResult>;
-  /** Makes devices and loads programs; says which points it needs. No packet changes its way yet. */
-  provision(signal: AbortSignal): Promise<readonly PointSpec[]>;
+  /**
+   * Makes devices and loads programs; says which points it needs. No packet changes its way yet.
+   * @param listeners the services with `listen:`; only explicit mechanisms look at them.
+   */
+  provision(signal: AbortSignal, listeners?: readonly ServiceListener[]): Promise<readonly PointSpec[]>;
   /**
    * Applies the plan: all of it, or none when it throws.
    * @throws UnsupportedError when the kernel refuses for want of a feature: selection goes on to the next.
@@ -136,8 +140,11 @@ export interface InterceptorDefinition<Options = unknown> {
   readonly options: StandardSchema;
   /** `import.meta.url` of the definition's module, for error texts and pumps. */
   readonly module: URL;
-  /** Pure: the points that `provision` will ask for on such a host; tables of points may be empty ones. */
-  points(facts: HostFacts): readonly PointSpec[];
+  /**
+   * Pure: the points that `provision` will ask for on such a host; tables of points may be empty ones. For a mechanism
+   * with the scope `explicit` core asks again before each update, and opens and closes points accordingly.
+   */
+  points(facts: HostFacts, listeners?: readonly ServiceListener[]): readonly PointSpec[];
   /** Pure: the exact kernel changes that `start` makes for this input. Needs no instance and no privilege. */
   plan(input: PlanInput, options: Options): Plan;
   create(context: InterceptorContext, options: Options): Interceptor;

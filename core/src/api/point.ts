@@ -1,6 +1,6 @@
 /** Capture points: the kernel sockets on which captured flows arrive. Core opens and owns them; plugins only ask. */
 import type { ServiceId } from './capture.ts';
-import type { Endpoint, Family, Protocol } from './flow.ts';
+import type { Endpoint, Family, Prefix, Protocol } from './flow.ts';
 
 /** How a captured flow's original destination is learnt. */
 export type OriginalDestination =
@@ -13,6 +13,8 @@ export type OriginalDestination =
       readonly via: 'fixed';
       readonly service: ServiceId;
       readonly target: { readonly host: string; readonly port: number };
+      /** Clients from elsewhere are refused; absent or empty: any. */
+      readonly sources?: readonly Prefix[];
     };
 
 /** What a plugin asks for. Core opens one SO_REUSEPORT socket per worker and lends the descriptors. */

@@ -26,8 +26,8 @@ import {
   STATE,
   type SlotSnapshot,
 } from './flow-slab.ts';
-import { closePoints, openPoints } from './listeners.ts';
-import type { DialStep, FromWorker, TableMessage, WorkerTimeouts } from './messages.ts';
+import { closePoints, openPoints, replacePoints } from './listeners.ts';
+import type { DialStep, FixedTarget, FromWorker, TableMessage, WorkerTimeouts } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 
@@ -81,6 +81,8 @@ export interface StreamedFlow {
   readonly fd: number;
   readonly dialer: number;
   readonly record: FlowRecord;
+  /** Of a point that serves one service. */
+  readonly target?: FixedTarget;
   /** Ends the flow's slot. */
   finish(outcome: FlowOutcome): void;
   /** Hands the flow back with both its descriptors, which are the worker's from then on. */
@@ -97,7 +99,10 @@ export class DataPlane {
   #points: readonly BoundPoint[] = [];
   #table: TableMessage | undefined;
   #installed = new Map<WorkerHandle, number>();
-  #installWaiters: (() => void)[] = [];
+  #pointsTaken = new Map<WorkerHandle, number>();
+  #pointsSerial = 0;
+  /** Called whenever a worker has said that it got somewhere, or is gone. */
+  #waiters: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
   readonly #onExit = (): void => {
@@ -147,9 +152,25 @@ export class DataPlane {
 
   /** Closes what `open` opened, for the next candidate of a selection. The workers stay. */
   closePoints(): void {
-    for (const worker of this.#workers) worker.post({ type: 'points', points: [] });
-    closePoints(this.#points);
+    const points = this.#points;
     this.#points = [];
+    this.listen();
+    closePoints(points);
+  }
+
+  /**
+   * Opens what is new, keeps what stays with its socket and queue, and closes what is gone once no worker accepts from
+   * it. Flows that live go on.
+   * @throws as `open`; nothing has changed then.
+   */
+  async replacePoints(specs: readonly PointSpec[]): Promise<readonly BoundPoint[]> {
+    const { points, gone } = replacePoints(this.#points, specs, this.#options.workers, this.#options.mark);
+    this.#points = points;
+    this.listen();
+    const serial = this.#pointsSerial;
+    await this.#everyWorker((worker) => (this.#pointsTaken.get(worker) ?? 0) >= serial);
+    closePoints(gone);
+    return points;
   }
 
   /** Starts the workers without points; they take what `listen` gives them. */
@@ -161,28 +182,15 @@ export class DataPlane {
 
   /** Lets the workers accept from the open points. */
   listen(): void {
-    for (const worker of this.#workers) {
-      worker.post({ type: 'points', points: pointsOf(this.#points, worker.settings.index) });
-    }
+    this.#pointsSerial++;
+    for (const worker of this.#workers) this.#givePoints(worker);
   }
 
   /** Hands new tables to all workers; resolves when every one of them decides by them. */
   async install(table: TableMessage): Promise<void> {
     this.#table = table;
     for (const worker of this.#workers) worker.post(table);
-    await new Promise<void>((resolve) => {
-      const check = (): void => {
-        if (
-          this.#stopping ||
-          this.#workers.every((w) => !w.running || (this.#installed.get(w) ?? -1) >= table.generation)
-        ) {
-          this.#installWaiters = this.#installWaiters.filter((waiter) => waiter !== check);
-          resolve();
-        }
-      };
-      this.#installWaiters.push(check);
-      check();
-    });
+    await this.#everyWorker((worker) => (this.#installed.get(worker) ?? -1) >= table.generation);
   }
 
   /** Replaces the dial plan of one service; flows that have begun keep theirs. */
@@ -223,7 +231,7 @@ export class DataPlane {
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    for (const waiter of this.#installWaiters.slice()) waiter();
+    this.#wakeWaiters();
     clearTimeout(this.#timer);
     await Promise.all(this.#workers.map((worker) => worker.stop()));
     this.collectRecords();
@@ -295,7 +303,11 @@ export class DataPlane {
     switch (message.type) {
       case 'table-installed':
         this.#installed.set(worker, message.generation);
-        for (const waiter of this.#installWaiters.slice()) waiter();
+        this.#wakeWaiters();
+        return;
+      case 'points-taken':
+        this.#pointsTaken.set(worker, message.serial);
+        this.#wakeWaiters();
         return;
       case 'resolve':
         void this.#host.resolve(message.key).then(({ addresses, expiresAt }) => {
@@ -316,6 +328,7 @@ export class DataPlane {
         this.#host.stream({
           fd: message.fd,
           dialer: message.dialer,
+          ...(message.target === undefined ? {} : { target: message.target }),
           record: this.#record(worker, slab.snapshot(slot), Date.now()),
           finish: (outcome) => worker.post({ type: 'returned', slot, generation, outcome: outcomeCode(outcome) }),
           adopt: (clientFd, upstreamFd, early) => {
@@ -340,6 +353,7 @@ export class DataPlane {
 
   #died(worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]): void {
     for (const flow of flows) this.#host.ended(this.#record(worker, flow, flow.activeAt));
+    this.#wakeWaiters();
     if (this.#stopping) return;
     const now = Date.now();
     this.#deaths.push(now);
@@ -356,11 +370,33 @@ export class DataPlane {
       () => {
         // Tables before points: a flow that is accepted must find its service.
         if (this.#table !== undefined) worker.post({ ...this.#table, graceMs: 0 });
-        worker.post({ type: 'points', points: pointsOf(this.#points, worker.settings.index) });
+        this.#givePoints(worker);
         this.#host.rebound(this.#points);
       },
       (failure: unknown) => this.#host.fatal(failure instanceof Error ? failure : new Error(String(failure))),
     );
+  }
+
+  #givePoints(worker: WorkerHandle): void {
+    const points = pointsOf(this.#points, worker.settings.index);
+    worker.post({ type: 'points', serial: this.#pointsSerial, points });
+  }
+
+  /** Resolves when it holds for every worker that runs; one that is being replaced starts with what is newest. */
+  #everyWorker(holds: (worker: WorkerHandle) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (!this.#stopping && !this.#workers.every((worker) => !worker.running || holds(worker))) return;
+        this.#waiters = this.#waiters.filter((waiter) => waiter !== check);
+        resolve();
+      };
+      this.#waiters.push(check);
+      check();
+    });
+  }
+
+  #wakeWaiters(): void {
+    for (const waiter of this.#waiters.slice()) waiter();
   }
 
   #schedule(): void {
@@ -384,8 +420,8 @@ export class DataPlane {
   #record(worker: WorkerHandle, flow: SlotSnapshot, until: number): FlowRecord {
     const name = flow.name === 0 ? undefined : this.#host.nameText(flow.name - 1);
     const service = this.#host.serviceName(flow.service);
-    const dialer =
-      flow.upstream === undefined && flow.relay !== 'stream' ? undefined : this.#host.dialerName(flow.dialer);
+    const dialed = flow.upstream !== undefined || flow.relay !== 'none';
+    const dialer = dialed ? this.#host.dialerName(flow.dialer) : undefined;
     return {
       id: `${worker.settings.index}.${worker.epoch}.${flow.slot}.${flow.generation}`,
       protocol: 'tcp',

@@ -3,7 +3,7 @@
  * in order, each with a share of the time that is left. A failed dial is a RST to the client, never an empty success.
  */
 import type { DialTarget } from '../api/dialer.ts';
-import type { FlowOutcome } from '../api/flow.ts';
+import type { Family, FlowOutcome } from '../api/flow.ts';
 import { isAddress } from '../capture/address.ts';
 import {
   AF_INET,
@@ -50,7 +50,6 @@ import {
   NAME,
   ORIGINAL,
   ORIGINAL_PORT,
-  POINT,
   RELAY,
   RELAYING,
   RELAY_COPY,
@@ -70,6 +69,12 @@ import type { HandshakeDialers } from './handshake-dialers.ts';
 import type { Handshaking, HandshakeProgress } from './handshaking.ts';
 import type { DialStep, FixedTarget, FromWorker, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
 import type { SpliceRelay } from './splice-relay.ts';
+
+interface OwnListener {
+  readonly family: Family;
+  readonly loopback: boolean;
+  readonly own: readonly DialAddress[];
+}
 
 export interface DialingParts {
   readonly slab: FlowSlab;
@@ -100,9 +105,8 @@ export class Dialing {
   readonly #plans: (readonly DialStep[] | undefined)[] = [];
   /** Where a flow goes that came by a point of one service; the point may be gone before the dial is over. By slot. */
   readonly #targets: (FixedTarget | undefined)[] = [];
-  #points: readonly WorkerPoint[] = [];
-  /** Addresses that lead to a listener, by its port; undefined: any loopback address. */
-  readonly #ownListeners = new Map<number, (readonly DialAddress[])[]>();
+  /** Our own listeners by port. */
+  readonly #listeners = new Map<number, OwnListener[]>();
   timeouts: WorkerTimeouts;
 
   constructor(parts: DialingParts, timeouts: WorkerTimeouts, points: readonly WorkerPoint[]) {
@@ -113,12 +117,17 @@ export class Dialing {
   }
 
   set points(points: readonly WorkerPoint[]) {
-    this.#ownListeners.clear();
-    for (const { port, own } of points) {
-      const known = this.#ownListeners.get(port) ?? [];
-      known.push(own.map(dialAddress));
-      this.#ownListeners.set(port, known);
+    this.#listeners.clear();
+    for (const { port, family, loopback, own } of points) {
+      const known = this.#listeners.get(port) ?? [];
+      known.push({ family, loopback, own: own.map(dialAddress) });
+      this.#listeners.set(port, known);
     }
+  }
+
+  /** Of a flow that came by a point of one service. */
+  targetOf(slot: number): FixedTarget | undefined {
+    return this.#targets[slot];
   }
 
   /** Begins the dial of an accepted flow. `target` is that of the point, where a point serves one service. */
@@ -363,10 +372,11 @@ export class Dialing {
 
   /** Only the listeners' own addresses lead to them: everything else is kept out by the mark. */
   #isOwnListener(to: DialAddress, port: number): boolean {
-    for (const own of this.#ownListeners.get(port) ?? []) {
-      if (own.length === 0 ? isLoopback(to) : own.some((address) => isSame(address, to))) return true;
-    }
-    return false;
+    const listeners = this.#listeners.get(port) ?? [];
+    return listeners.some(
+      ({ family, loopback, own }) =>
+        family === to.family && ((loopback && isLoopback(to)) || own.some((address) => isSame(address, to))),
+    );
   }
 
   #handToStreamWorker(slot: number, dialer: number): void {
@@ -386,12 +396,14 @@ export class Dialing {
   }
 }
 
+/** The unspecified address too: Linux connects it to the loopback one. */
 function isLoopback({ family, words: [a = 0, b = 0, c = 0, d = 0] }: DialAddress): boolean {
-  return family === 4 ? (a & 0xff) === 127 : a === 0 && b === 0 && c === 0 && d === 0x01000000;
+  if (family === 4) return a === 0 || (a & 0xff) === 127;
+  return a === 0 && b === 0 && c === 0 && (d === 0 || d === 0x01000000);
 }
 
 function isSame(one: DialAddress, other: DialAddress): boolean {
-  return one.family === other.family && one.words.every((word, index) => word === other.words[index]);
+  return one.words.every((word, index) => word === other.words[index]);
 }
 
 /** Not an errno: the dial would have arrived at one of our own listeners. */

@@ -15,8 +15,10 @@ export interface WorkerPoint {
   readonly fd: number;
   readonly family: Family;
   readonly port: number;
-  /** Addresses under which a dial to `port` would arrive here; empty: any loopback address. */
+  /** A dial to `port` at one of these addresses would arrive here. */
   readonly own: readonly string[];
+  /** So would one to any loopback address. */
+  readonly loopback: boolean;
   readonly original: OriginalDestination;
 }
 

@@ -7,6 +7,9 @@ import { FIRST_SERVICE } from '../api/capture.ts';
 import type { BoundPoint } from '../api/point.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { checked } from '../sys/errno.ts';
+import { listAddresses } from '../sys/netlink/address.ts';
+import { NETLINK_ROUTE } from '../sys/netlink/constants.ts';
+import { NetlinkSocket } from '../sys/netlink/socket.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
 import { Counters, SERVICE_ACTIVE, SERVICE_FIELDS, type CountersData } from './counters.ts';
@@ -25,6 +28,8 @@ import {
 } from './flow-slab.ts';
 import type { FromWorker, ToWorker, WorkerData, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
 import { RecordRing } from './record-ring.ts';
+
+const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
 
 /** Ended flows that may wait for control; at 10,000 a second and a look every 50 ms there are 500. */
 const RECORDS = 8192;
@@ -193,8 +198,19 @@ export function pointsOf(points: readonly BoundPoint[], worker: number): readonl
       fd: point.fds[worker] as number,
       family: point.network.family,
       port: point.port,
+      ...leadingTo(point),
       original: point.original,
     }));
+}
+
+/** Which dials would arrive at a point. */
+function leadingTo({ network, bind, transparent }: BoundPoint): Pick<WorkerPoint, 'own' | 'loopback'> {
+  // What arrives at a transparent point by its own address was not captured: it is ours.
+  if (transparent) return { own: [], loopback: true };
+  if (bind.address !== UNSPECIFIED[network.family]) return { own: [bind.address], loopback: false };
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  const own = listAddresses(socket).filter(({ family }) => family === network.family);
+  return { own: own.map(({ address }) => address), loopback: true };
 }
 
 /** Room for service ids: twice what is configured, and never less than a few thousand reloads need. */

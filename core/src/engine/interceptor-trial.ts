@@ -1,7 +1,9 @@
 /** One candidate of a selection, from leftovers to canary, and back when it does not work. */
 import type { Canary } from '../api/capture.ts';
 import type { HostNumbers } from '../api/host.ts';
+import { NotPermittedError } from '../api/errors.ts';
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
+import type { ServiceListener } from '../api/listener.ts';
 import type { Logger } from '../api/logger.ts';
 import type { BoundPoint } from '../api/point.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
@@ -17,6 +19,9 @@ export interface InterceptorTrialParts {
   readonly dataPlane: DataPlane;
   readonly canaryWatch: CanaryWatch;
   readonly canaries: readonly Canary[];
+  /** False where this process may not set the bypass mark. */
+  readonly marked: boolean;
+  readonly listeners: readonly ServiceListener[];
   /** Options of interceptors by id, already validated. */
   readonly options: Readonly<Record<string, unknown>>;
   readonly planInput: (points: readonly BoundPoint[]) => PlanInput;
@@ -38,9 +43,15 @@ export class InterceptorTrial implements Trial {
   }
 
   async run(definition: InterceptorDefinition<never>, interceptor: Interceptor): Promise<void> {
-    const { dataPlane, canaryWatch, canaries, numbers, signal } = this.#parts;
+    const { dataPlane, canaryWatch, canaries, listeners, marked, numbers, signal } = this.#parts;
     try {
-      const points = dataPlane.open(await interceptor.provision(signal));
+      if (definition.capabilities.transparent && !marked) {
+        throw new NotPermittedError({
+          problem: `${definition.id} would capture Weir's own connections: this process may not set the mark that keeps them out.`,
+          remedy: 'Run Weir as root, or give it CAP_NET_ADMIN or CAP_NET_RAW.',
+        });
+      }
+      const points = dataPlane.open(await interceptor.provision(signal, listeners));
       dataPlane.listen();
       signal.throwIfAborted();
       await interceptor.start(this.#parts.planInput(points), signal);

@@ -8,6 +8,7 @@ import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
 import { loadPlugins } from '../registry/load.ts';
 import { canariesFor, makeCapturePlan, ServiceNumbers } from './capture-plan.ts';
 import { candidatesOf, unsuitable } from './selection.ts';
+import { serviceListeners } from './service-listeners.ts';
 
 /** Stands for the ports that the kernel chooses when the capture points are opened. */
 const EXAMPLE_PORT = 15_001;
@@ -33,14 +34,17 @@ export async function planFor(configuration: Configuration): Promise<HostPlan> {
   const { owner } = configuration;
   const slot = recordedNumbers(owner)?.slot ?? orphanSlots(owner)[0] ?? 0;
   const numbers = numbersOf(slot, configuration.capture);
+  const { transparent } = definition.capabilities;
+  const serviceNumbers = new ServiceNumbers();
   const capture = makeCapturePlan({
     configuration,
     facts,
     generation: 1,
-    numbers: new ServiceNumbers(),
-    canaries: canariesFor(configuration, facts, slot),
+    numbers: serviceNumbers,
+    canaries: transparent ? canariesFor(configuration, facts, slot) : [],
   });
-  const points = definition.points(facts).map((point, index) => examplePoint(point, index));
+  const listeners = serviceListeners(configuration, serviceNumbers);
+  const points = definition.points(facts, listeners).map((point, index) => examplePoint(point, index));
   const options = (configuration.interceptors[definition.id] ?? {}) as never;
   const plan = definition.plan(
     {
@@ -55,7 +59,10 @@ export async function planFor(configuration: Configuration): Promise<HostPlan> {
     options,
   );
   const notes = [
-    `Ports from ${EXAMPLE_PORT} on stand for the ones that the kernel chooses at start.`,
+    ...(points.some(({ bind }) => bind.port === 0)
+      ? [`Ports from ${EXAMPLE_PORT} on stand for the ones that the kernel chooses at start.`]
+      : []),
+    ...(transparent ? [] : ['Nothing of the host is changed: applications must connect to the listeners.']),
     ...(capture.set.canaries.length > 0
       ? [
           `${capture.set.canaries.map((canary) => canary.address).join(' and ')} are captured until a test connection has arrived.`,

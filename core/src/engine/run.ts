@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { SelectionError, SelfTestError, UnsupportedError, WeirError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
 import type { HostFacts } from '../api/host.ts';
-import type { Interceptor, PlanInput } from '../api/interceptor.ts';
+import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
 import type { BoundPoint } from '../api/point.ts';
 import type { Configuration } from '../config/model.ts';
@@ -17,6 +17,7 @@ import { claimNumbers, type ClaimedNumbers } from '../host/numbers.ts';
 import { loadPlugins } from '../registry/load.ts';
 import type { Registry } from '../registry/registry.ts';
 import { NameService } from '../resolvers/name-service.ts';
+import { mayMark } from '../sys/sockets.ts';
 import { CanaryWatch } from './canary.ts';
 import { canariesFor, commonNames, makeCapturePlan, ServiceNumbers, type CapturePlan } from './capture-plan.ts';
 import { removeLeftovers } from './cleanup.ts';
@@ -27,7 +28,8 @@ import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
 import { fixedKeys } from './reload-scope.ts';
 import type { ReloadReport, SelectionReport, StatusReport } from './report.ts';
-import { select } from './selection.ts';
+import { candidatesOf, select, unsuitable } from './selection.ts';
+import { serviceListeners } from './service-listeners.ts';
 import { statusOf } from './status.ts';
 import { StreamFlows } from './stream-flows.ts';
 
@@ -49,6 +51,8 @@ export class Run {
   readonly #abort = new AbortController();
   readonly #startedAt = Date.now();
   readonly dataPlane: DataPlane;
+  /** fwmark of all our sockets; 0 where this process may not set any, and then nothing can be captured. */
+  readonly #mark: number;
   #configuration: Configuration;
   #facts: HostFacts;
   #registry: Registry | undefined;
@@ -58,6 +62,7 @@ export class Run {
   #names: NameService | undefined;
   #namesListening = false;
   #interceptor: Interceptor | undefined;
+  #definition: InterceptorDefinition<never> | undefined;
   #selection: SelectionReport = { entries: [], transparent: false };
   #plan: CapturePlan | undefined;
   #drift: DriftWatch | undefined;
@@ -73,12 +78,14 @@ export class Run {
     this.flowLog = new FlowLog(log, configuration.log.flows !== 'off');
     this.#journal = new HostChangeJournal(join(directory, 'journal'), log);
     this.#numbers = claimNumbers(configuration.owner, configuration.capture);
+    const { bypassMark } = this.#numbers.numbers;
+    this.#mark = mayMark(bypassMark) ? bypassMark : 0;
     this.#facts = hostFacts();
     this.#binding = new NameBinding(configuration.limits.names);
     this.dataPlane = new DataPlane(
       {
         workers: configuration.workers,
-        mark: this.#numbers.numbers.bypassMark,
+        mark: this.#mark,
         flowLimit: configuration.limits.flows,
         pendingDials: configuration.limits.pendingDials,
         services: configuration.services.length,
@@ -124,10 +131,16 @@ export class Run {
     workers.catch(() => undefined);
     this.#registry = await loadPlugins(configuration.plugins);
     const built = this.#registry.interceptors().filter((definition) => definition.built !== false);
-    const removed = await removeLeftovers(configuration.owner, built, this.#log);
-    if (removed.length > 0) this.#log.warn({ removed }, 'a run before this one had left something behind');
+    const transparent = candidatesOf(configuration, this.#registry.interceptors()).some(
+      ({ capabilities }) => capabilities.transparent,
+    );
+    // Who may not set a mark may not change routes or rules either, so that a run before could not have.
+    if (this.#mark !== 0) {
+      const removed = await removeLeftovers(configuration.owner, built, this.#log);
+      if (removed.length > 0) this.#log.warn({ removed }, 'a run before this one had left something behind');
+    }
     signal.throwIfAborted();
-    if (configuration.capture.onCrash === 'open') {
+    if (transparent && this.#mark !== 0 && configuration.capture.onCrash === 'open') {
       const cleanUp = [...process.execArgv, fileURLToPath(CLEANUP_PROCESS), configuration.owner];
       this.#keeper = await startKeeper([process.execPath, ...cleanUp], this.#directory);
     }
@@ -152,6 +165,8 @@ export class Run {
       dataPlane: this.dataPlane,
       canaryWatch: this.#canaryWatch,
       canaries,
+      marked: this.#mark !== 0,
+      listeners: serviceListeners(configuration, this.#serviceNumbers),
       options: configuration.interceptors,
       planInput: (points) => this.#planInput(plan, points),
       log: this.#log,
@@ -159,7 +174,9 @@ export class Run {
     });
     const selected = await select(configuration, this.#registry.interceptors(), trial, this.#log, signal);
     this.#interceptor = selected.interceptor;
+    this.#definition = selected.definition;
     this.#selection = selected.report;
+    if (!selected.report.transparent) await this.#captureNothing(configuration);
     if (canaries.length > 0) await this.#change(this.#compile(configuration, []));
     signal.throwIfAborted();
     await this.#startNames(signal);
@@ -173,7 +190,7 @@ export class Run {
   }
 
   async reload(next: Configuration): Promise<ReloadReport> {
-    const { dialPlans, names, plan: before } = this.#running();
+    const { definition, dialPlans, names, plan: before } = this.#running();
     const fixed = fixedKeys(this.#configuration, next);
     const configuration: Configuration = { ...next, ...fixed.kept };
     if (fixed.changed.length > 0) {
@@ -183,6 +200,13 @@ export class Run {
       throw new UnsupportedError({
         problem: 'This run has no numbers left for so many new services.',
         remedy: 'Restart Weir.',
+      });
+    }
+    const obstacle = unsuitable(definition, configuration);
+    if (obstacle !== undefined) {
+      throw new UnsupportedError({
+        problem: `The interceptor ${definition.id} runs, and cannot run the new configuration: ${obstacle}.`,
+        remedy: 'Mend the configuration, or restart Weir with another interceptor.',
       });
     }
     dialPlans.configure(configuration.dialers);
@@ -209,10 +233,10 @@ export class Run {
 
   /** Stops steering and waits for living flows. Returns how many are left. */
   async drain(): Promise<number> {
-    const { interceptor } = this.#running();
+    this.#running();
     this.#draining = true;
     await this.#releaseNames();
-    await interceptor.drain(this.#abort.signal);
+    await this.#stopSteering(this.#abort.signal);
     return this.#drained(this.#configuration.timeouts.drain);
   }
 
@@ -238,7 +262,7 @@ export class Run {
     await attempt(() => this.#drift?.stop());
     await attempt(() => this.#releaseNames());
     await attempt(() => this.#names?.stop());
-    if (!this.#draining) await attempt(() => this.#interceptor?.drain(new AbortController().signal));
+    if (!this.#draining) await attempt(() => this.#stopSteering(new AbortController().signal));
     if (options.now) this.#hurry = true;
     const left = this.#interceptor === undefined ? 0 : await this.#drained(options.drainMs);
     if (left > 0) this.#log.warn({ flows: left }, 'flows were still open when the drain ended; they are reset');
@@ -272,12 +296,28 @@ export class Run {
     });
   }
 
-  #running(): { dialPlans: DialPlans; names: NameService; plan: CapturePlan; interceptor: Interceptor } {
+  /** Listeners are all there is: no keeper has anything to put back, and what has no listener cannot be reached. */
+  async #captureNothing({ services }: Configuration): Promise<void> {
+    await this.#keeper?.dismiss();
+    this.#keeper = undefined;
+    const unreachable = services.filter(({ listen }) => listen === undefined).map(({ name }) => name);
+    if (unreachable.length === 0) return;
+    this.#log.warn({ services: unreachable }, 'services without `listen:` cannot be reached');
+  }
+
+  #running(): {
+    dialPlans: DialPlans;
+    names: NameService;
+    plan: CapturePlan;
+    interceptor: Interceptor;
+    definition: InterceptorDefinition<never>;
+  } {
     const [dialPlans, names, plan, interceptor] = [this.#dialPlans, this.#names, this.#plan, this.#interceptor];
-    if (!dialPlans || !names || !plan || !interceptor) {
+    const definition = this.#definition;
+    if (!dialPlans || !names || !plan || !interceptor || !definition) {
       throw new SelectionError({ problem: 'Weir has not started.', remedy: 'Wait until it is ready.' });
     }
-    return { dialPlans, names, plan, interceptor };
+    return { dialPlans, names, plan, interceptor, definition };
   }
 
   #compile(configuration: Configuration, canaries: CapturePlan['set']['canaries']): CapturePlan {
@@ -295,11 +335,19 @@ export class Run {
 
   /** Table first, then the kernel: a flow that is steered must find its service. */
   async #change(plan: CapturePlan): Promise<void> {
-    const { interceptor, plan: before } = this.#running();
+    const { interceptor, definition, plan: before } = this.#running();
     await this.dataPlane.install(this.#table(plan, RETIRING_GRACE));
+    const pointsBefore = this.dataPlane.points;
     try {
-      await interceptor.update(this.#planInput(plan, this.dataPlane.points), this.#abort.signal);
+      if (definition.capabilities.scopes.includes('explicit') && !this.#draining) {
+        const listeners = serviceListeners(plan.configuration, this.#serviceNumbers);
+        await this.dataPlane.replacePoints(definition.points(this.#facts, listeners));
+      }
+      const input = this.#planInput(plan, this.dataPlane.points);
+      const update = (): Promise<void> => interceptor.update(input, this.#abort.signal);
+      await (this.#drift === undefined ? update() : this.#drift.paused(update));
     } catch (error) {
+      if (this.dataPlane.points !== pointsBefore) await this.dataPlane.replacePoints(pointsBefore);
       await this.dataPlane.install(
         this.#table({ ...before, set: { ...before.set, generation: ++this.#generation } }, 0),
       );
@@ -345,7 +393,7 @@ export class Run {
       limits: configuration.limits,
       matcher: plan.names,
       configuredNames: exactNames(configuration),
-      mark: this.#numbers.numbers.bypassMark,
+      mark: this.#mark,
       families: this.#families,
       owner: configuration.owner,
       stateDirectory: this.#directory,
@@ -359,6 +407,8 @@ export class Run {
   async #startNames(signal: AbortSignal): Promise<void> {
     const { names } = this.#running();
     const configuration = this.#configuration;
+    // Without capture an assigned address leads nowhere.
+    if (!this.#selection.transparent) return;
     if (this.#namesListening || (exactNames(configuration).length === 0 && !hasWildcards(configuration))) return;
     await names.start(signal);
     this.#namesListening = true;
@@ -370,6 +420,12 @@ export class Run {
       if (!(error instanceof SelfTestError) || configuration.resolver.test === 'fatal') throw error;
       this.#log.warn({ reason: error.problem, remedy: error.remedy }, 'the resolver self-test failed');
     }
+  }
+
+  /** New flows go elsewhere from now on; where nothing is captured, they are refused. */
+  async #stopSteering(signal: AbortSignal): Promise<void> {
+    await this.#interceptor?.drain(signal);
+    if (this.#definition?.capabilities.scopes.includes('explicit')) await this.dataPlane.replacePoints([]);
   }
 
   async #releaseNames(): Promise<void> {

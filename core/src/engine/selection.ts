@@ -8,6 +8,7 @@ import type { Interceptor, InterceptorDefinition, MissingRequirement, ProbeResul
 import type { Logger } from '../api/logger.ts';
 import type { Configuration } from '../config/model.ts';
 import type { SelectionEntry, SelectionOutcome, SelectionReport } from './report.ts';
+import { listenerFault } from './service-listeners.ts';
 
 /** What a candidate needs to be tried; the engine implements it. */
 export interface Trial {
@@ -57,7 +58,11 @@ export function candidatesOf(
 /** Why this run cannot use a mechanism, or undefined when it can. */
 export function unsuitable(definition: InterceptorDefinition<never>, configuration: Configuration): string | undefined {
   const { capabilities } = definition;
-  const { capture, require, services } = configuration;
+  const { capture, require } = configuration;
+  // Without capture only what has a listener is reached.
+  const services = capabilities.transparent
+    ? configuration.services
+    : configuration.services.filter(({ listen }) => listen !== undefined);
   for (const scope of capture.scopes) {
     const wanted = capabilities.transparent ? scope : 'explicit';
     if (!capabilities.scopes.includes(wanted)) return `it cannot capture ${scope} traffic`;
@@ -78,7 +83,10 @@ export function unsuitable(definition: InterceptorDefinition<never>, configurati
   for (const match of [...capture.only, ...capture.except]) {
     if (!capabilities.owners.includes(match.kind)) return `it cannot tell processes by ${match.kind}`;
   }
-  return undefined;
+  if (capabilities.transparent) return undefined;
+  if (services.length === 0) return 'it captures nothing by itself, and no service has `listen:`';
+  const faults = services.map((service) => listenerFault(service, configuration.dialers));
+  return faults.find((fault) => fault !== undefined);
 }
 
 /**
@@ -133,15 +141,33 @@ export async function select(
         enter(definition, 'ineffective', text);
         continue;
       }
+      enter(definition, 'failed', text);
+      for (const rest of candidates.slice(place + 1)) enter(rest, 'not-tried', `${definition.id} failed`);
+      logReport(log, { entries, transparent: false });
       throw error;
     }
     enter(definition, 'selected', factsText(probe));
     for (const rest of candidates.slice(place + 1)) enter(rest, 'not-tried', `${definition.id} was selected`);
     log.info({ interceptor: definition.id }, `using ${definition.id} interceptor`);
     const { transparent } = definition.capabilities;
-    return { definition, interceptor, report: { entries, selected: definition.id, transparent } };
+    const report: SelectionReport = { entries, selected: definition.id, transparent };
+    logReport(log, report);
+    if (!transparent) {
+      log.warn(
+        { interceptor: definition.id, transparent },
+        `${definition.id} captures nothing: applications must connect to its listeners`,
+      );
+    }
+    return { definition, interceptor, report };
   }
-  throw new NoInterceptorError({ entries, transparent: false }, last);
+  const report: SelectionReport = { entries, transparent: false };
+  logReport(log, report);
+  throw new NoInterceptorError(report, last);
+}
+
+/** The whole report as one line for programs that read the log. */
+function logReport(log: Logger, report: SelectionReport): void {
+  log.info({ event: 'selection', ...report }, 'selection of the interceptor');
 }
 
 function missingText(missing: readonly MissingRequirement[]): string {

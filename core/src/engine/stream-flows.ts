@@ -40,8 +40,8 @@ export class StreamFlows {
       id,
       fd: flow.fd,
       target: {
-        host: record.name ?? record.original.address,
-        port: record.original.port,
+        host: flow.target?.host ?? record.name ?? record.original.address,
+        port: flow.target?.port ?? record.original.port,
         protocol: record.protocol,
         original: record.original,
         source: record.source,

@@ -2,6 +2,7 @@
  * Sockets that Weir opens itself. Every one carries the bypass mark, is close-on-exec and, unless said otherwise, not
  * blocking. Whoever gets a descriptor closes it, or hands it to Node (`net`, `dgram`), which then closes it.
  */
+import { NotPermittedError } from '../api/errors.ts';
 import type { Endpoint, Family, Protocol } from '../api/flow.ts';
 import {
   AF_INET,
@@ -73,6 +74,17 @@ export function openSocket(options: SocketOptions): number {
     return fd;
   } catch (error) {
     libc.close(fd);
+    throw error;
+  }
+}
+
+/** Whether this process may set that fwmark: CAP_NET_ADMIN, since Linux 5.17 also CAP_NET_RAW. */
+export function mayMark(mark: number): boolean {
+  try {
+    libc.close(openSocket({ family: 4, protocol: 'tcp', mark }));
+    return true;
+  } catch (error) {
+    if (error instanceof NotPermittedError) return false;
     throw error;
   }
 }
