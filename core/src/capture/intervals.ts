@@ -7,7 +7,7 @@ import type { Family, Prefix, Protocol } from '../api/flow.ts';
 import { prefixesBetween, widthOf } from './address.ts';
 import type { Choices } from './choices.ts';
 import { destinationSegments, masked, NO_PORTS, prefixSegments, type Segment, sourceSegments } from './segments.ts';
-import { isSteered } from './verdict.ts';
+import { type Decision, decisionOf, isSteered } from './verdict.ts';
 
 /** Destinations × one protocol × ports, and sources where they are limited. All bounds are inclusive. */
 export interface Box {
@@ -18,6 +18,8 @@ export interface Box {
   readonly lastPort: number;
   /** The first and the last source; absent: any source. */
   readonly sources?: readonly [bigint, bigint];
+  /** With {@link BoxOptions.perDecision}: what `decide` answers for every flow of the box, a service or `deny`. */
+  readonly decision?: Decision;
 }
 
 export interface BoxOptions {
@@ -25,6 +27,8 @@ export interface BoxOptions {
   readonly inside?: readonly Prefix[];
   /** Only destinations outside of these prefixes. */
   readonly outside?: readonly Prefix[];
+  /** Boxes of different services stay apart, so that each can say whose it is. */
+  readonly perDecision?: boolean;
 }
 
 /**
@@ -33,7 +37,7 @@ export interface BoxOptions {
  * Sorted by first address; neighbours in addresses, ports or sources are one box where they can be.
  */
 export function steeredBoxes(set: CaptureSet, family: Family, options: BoxOptions = {}): readonly Box[] {
-  const faces = new FaceTable(family);
+  const faces = new FaceTable(family, options.perDecision);
   const lastOfSpace = (1n << BigInt(widthOf(family))) - 1n;
   const boxes: Array<{ -readonly [Key in keyof Box]: Box[Key] }> = [];
   /** Place in `boxes` of each face that goes on at the address reached. */
@@ -97,14 +101,16 @@ type Face = Omit<Box, 'firstAddress' | 'lastAddress'>;
 class FaceTable {
   readonly faces: Face[] = [];
   readonly #family: Family;
+  readonly #perDecision: boolean;
   readonly #byKey = new Map<string, number>();
   readonly #lists = new Map<readonly CapturePorts[], readonly number[]>();
   readonly #sources = new Map<Choices, SourceSet>();
   readonly #sourceSets = new Map<string, SourceSet>();
   readonly #differences = new Map<readonly number[], Map<readonly number[], Difference>>();
 
-  constructor(family: Family) {
+  constructor(family: Family, perDecision = false) {
     this.#family = family;
+    this.#perDecision = perDecision;
     this.#lists.set(NO_PORTS, []);
   }
 
@@ -118,7 +124,7 @@ class FaceTable {
       const sources = this.#sourcesOf(choices);
       if (sources.intervals.length === 0) continue;
       let lastPort = last;
-      // What different services take is one box when it lies side by side.
+      // What different services take is one box when it lies side by side, unless the source sets tell them apart.
       for (let next = stretches[at + 1]; next; next = stretches[at + 1]) {
         if (next.protocol !== protocol || next.first !== lastPort + 1) break;
         if (this.#sourcesOf(next.choices) !== sources) break;
@@ -126,7 +132,7 @@ class FaceTable {
         at++;
       }
       for (const interval of sources.intervals) {
-        list.push(this.#number(protocol, first, lastPort, sources.any ? undefined : interval));
+        list.push(this.#number(protocol, first, lastPort, sources.any, interval));
       }
     }
     list.sort((a, b) => a - b);
@@ -142,11 +148,19 @@ class FaceTable {
     return difference;
   }
 
-  #number(protocol: Protocol, firstPort: number, lastPort: number, sources: SourceInterval | undefined): number {
-    const key = `${protocol}${firstPort}-${lastPort}${sources ? `@${sources[0]}-${sources[1]}` : ''}`;
+  #number(protocol: Protocol, firstPort: number, lastPort: number, any: boolean, interval: SourceInterval): number {
+    const { first, last, decision } = interval;
+    const key = `${protocol}${firstPort}-${lastPort}${any ? '' : `@${first}-${last}`}>${decision ?? ''}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const number = this.faces.push({ protocol, firstPort, lastPort, ...(sources ? { sources } : {}) }) - 1;
+    const face: Face = {
+      protocol,
+      firstPort,
+      lastPort,
+      ...(any ? {} : { sources: [first, last] }),
+      ...(decision === undefined ? {} : { decision }),
+    };
+    const number = this.faces.push(face) - 1;
     this.#byKey.set(key, number);
     return number;
   }
@@ -154,12 +168,12 @@ class FaceTable {
   #sourcesOf(choices: Choices): SourceSet {
     const known = this.#sources.get(choices);
     if (known) return known;
-    const intervals = steeredSources(choices, this.#family);
-    const key = intervals.join(' ');
+    const intervals = steeredSources(choices, this.#family, this.#perDecision);
+    const key = intervals.map(({ first, last, decision = '' }) => `${first}-${last}>${decision}`).join(' ');
     let sources = this.#sourceSets.get(key);
     if (!sources) {
       const all = (1n << BigInt(widthOf(this.#family))) - 1n;
-      const any = intervals[0]?.[0] === 0n && intervals[0][1] === all;
+      const any = intervals[0]?.first === 0n && intervals[0].last === all;
       this.#sourceSets.set(key, (sources = { intervals, any }));
     }
     this.#sources.set(choices, sources);
@@ -167,10 +181,15 @@ class FaceTable {
   }
 }
 
-type SourceInterval = readonly [bigint, bigint];
+interface SourceInterval {
+  readonly first: bigint;
+  readonly last: bigint;
+  /** Only where decisions are kept apart. */
+  readonly decision?: Decision;
+}
 
 interface SourceSet {
-  /** Ascending, disjoint, not adjacent. */
+  /** Ascending, disjoint; adjacent ones differ in their decision. */
   readonly intervals: readonly SourceInterval[];
   /** True when the one interval is every source. */
   readonly any: boolean;
@@ -181,16 +200,20 @@ interface Difference {
   readonly begun: readonly number[];
 }
 
-function steeredSources(choices: Choices, family: Family): readonly SourceInterval[] {
+function steeredSources(choices: Choices, family: Family, perDecision: boolean): readonly SourceInterval[] {
   const intervals: SourceInterval[] = [];
-  let from: bigint | undefined;
+  let from: { readonly first: bigint; readonly code: number } | undefined;
   const finish = (end: bigint) => {
-    if (from !== undefined) intervals.push([from, end - 1n]);
+    if (from === undefined) return;
+    const { first, code } = from;
+    intervals.push({ first, last: end - 1n, ...(perDecision ? { decision: decisionOf(code) } : {}) });
     from = undefined;
   };
   for (const { first, value } of sourceSegments(choices, family)) {
-    if (isSteered(value)) from ??= first;
-    else finish(first);
+    const goesOn = isSteered(value) && from !== undefined && (!perDecision || from.code === value);
+    if (goesOn) continue;
+    finish(first);
+    if (isSteered(value)) from = { first, code: value };
   }
   finish(1n << BigInt(widthOf(family)));
   return intervals;

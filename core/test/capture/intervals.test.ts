@@ -66,6 +66,28 @@ describe('random capture sets', () => {
     expect(inside).toBeGreaterThan(500);
   });
 
+  test('kept apart by decision, each box has the one that decide gives its flows', () => {
+    let inside = 0;
+    fc.assert(
+      fc.property(inputAndFlows, ([input, flows]) => {
+        const set = withRefusals(compileCaptureSet(input));
+        for (const family of [4, 6] as const) {
+          const boxes = steeredBoxes(set, family, { perDecision: true });
+          for (const [at, box] of boxes.entries()) {
+            for (const other of boxes.slice(at + 1)) expect(overlap(box, other)).toBe(false);
+          }
+          for (const flow of flows.filter((one) => one.family === family)) {
+            const decisions = boxes.filter((box) => inBox(box, flow)).map((box) => box.decision);
+            expect(decisions).toEqual(steers(set, flow) ? [decide(set, flow)] : []);
+            inside += decisions.length;
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
+    expect(inside).toBeGreaterThan(500);
+  });
+
   test('inside and outside of a list of prefixes share the boxes between them', () => {
     fc.assert(
       fc.property(inputAndFlows, fc.array(prefix, { minLength: 1, maxLength: 6 }), ([input, flows], prefixes) => {
@@ -201,6 +223,19 @@ describe('steeredBoxes', () => {
     expect(show(set)).toEqual(['255.255.255.255-255.255.255.255 tcp 80-80']);
     expect(steeredPrefixes(set, 4)).toEqual([parsePrefix('255.255.255.255/32')]);
     expect(steeredPrefixes(set, 6)).toEqual([parsePrefix('::/0')]);
+  });
+
+  test('kept apart by decision, neighbours of different services are boxes of their own', () => {
+    const set = compile({
+      services: [
+        service({ prefixes: ['198.51.100.0/25'], ports: [80] }),
+        service({ prefixes: ['198.51.100.128/25'], ports: [80] }),
+        service({ prefixes: ['203.0.113.0/24'], ports: [80], sources: ['10.0.0.0/8'] }),
+        service({ prefixes: ['203.0.113.0/24'], ports: [80] }),
+      ],
+    });
+    expect(steeredBoxes(set, 4)).toHaveLength(2);
+    expect(steeredBoxes(set, 4, { perDecision: true }).map((box) => box.decision)).toEqual([16, 17, 19, 18, 19]);
   });
 
   test('gives nothing for a set without rows', () => {
