@@ -1,7 +1,9 @@
 /** An error as an operator reads it on standard error: what happened, why, and last what to do. No stack trace. */
 import { ConfigurationError, WeirError } from '../api/errors.ts';
 import { faultText } from '../config/fault-text.ts';
+import type { SelectionReport } from '../engine/report.ts';
 import { type CommandContext, paint } from './context.ts';
+import { selectionTable } from './selection-table.ts';
 
 const MAX_CAUSES = 3;
 
@@ -26,6 +28,12 @@ function firstLine(error: unknown): string {
   return text.split('\n')[0] as string;
 }
 
+/** The whole table with its remedies, where no interceptor could start. */
+export function reportOf(error: unknown): SelectionReport | undefined {
+  if (!(error instanceof WeirError) || error.code !== 'WEIR_NO_INTERCEPTOR' || !('report' in error)) return undefined;
+  return error.report as SelectionReport;
+}
+
 export interface ReportOptions {
   /** Also the stack: WEIR_DEBUG=1, or `--log-level debug`. */
   readonly debug: boolean;
@@ -42,6 +50,8 @@ export function reportError(error: unknown, context: CommandContext, options: Re
     };
     for (const fault of error.faults) out(`${faultText(fault, style)}\n`);
   }
+  const report = reportOf(error);
+  if (report !== undefined) out(selectionTable(stderr, report));
   const weir = error instanceof WeirError;
   const problem = weir ? error.problem : `Unexpected: ${firstLine(error)}`;
   out(`${paint(stderr, ['red', 'bold'], 'weir:')} ${problem}`);

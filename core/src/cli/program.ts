@@ -41,24 +41,42 @@ function withInstance(command: Command): Command {
     .option('--json', 'for programs');
 }
 
+function withRun(command: Command, which: 'all' | 'but-interceptor' = 'all'): Command {
+  return withSettings(command, which).option('--json', 'the selection report as one line of JSON, when it is ready');
+}
+
 type Finish = (code: number | Promise<number>) => Promise<void>;
 
 function addCommands(program: Command, context: CommandContext, finish: Finish): void {
-  withSettings(
-    program.command('run').description('intercept until stopped').argument('[config]', CONFIG_ARGUMENT),
-  ).action(async (config: string | undefined, options: Options) => {
-    const { run } = await import('./commands/run.ts');
-    await finish(run(context, config, options));
-  });
+  withRun(program.command('run').description('intercept until stopped').argument('[config]', CONFIG_ARGUMENT)).action(
+    async (config: string | undefined, options: Options) => {
+      const { run } = await import('./commands/run.ts');
+      await finish(run(context, config, options));
+    },
+  );
   for (const [name, interceptor] of INTERCEPTOR_COMMANDS) {
     const command = program.command(name).description(`run with the interceptor ${interceptor}`);
-    withSettings(command.argument('[config]', CONFIG_ARGUMENT), 'but-interceptor').action(
+    withRun(command.argument('[config]', CONFIG_ARGUMENT), 'but-interceptor').action(
       async (config: string | undefined, options: Options) => {
         const { run } = await import('./commands/run.ts');
         await finish(run(context, config, { ...options, interceptor }));
       },
     );
   }
+  withRun(
+    program
+      .command('proxy')
+      .description('listen for services and capture nothing; needs no privilege')
+      .argument(
+        '<service:port...>',
+        'services of the configuration and where to listen for them; last, the configuration',
+      )
+      .option('--bind <address>', 'the address to listen on; default 127.0.0.1'),
+    'but-interceptor',
+  ).action(async (args: readonly string[], options: Options) => {
+    const { proxy } = await import('./commands/proxy.ts');
+    await finish(proxy(context, args, options));
+  });
   withSettings(program.command('check').description('is the configuration right').argument('[config]', CONFIG_ARGUMENT))
     .option('--json', 'for programs')
     .action(async (config: string | undefined, options: Options) => {

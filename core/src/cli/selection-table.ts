@@ -7,7 +7,7 @@ export function selectionTable(output: Output, report: SelectionReport): string 
   const rows = report.entries.map((entry) => [
     entry.interceptor,
     entry.outcome,
-    [entry.reason, ...entry.missing.map((missing) => `${missing.name}: ${missing.remedy}`)]
+    [entry.reason, ...entry.missing.map((missing) => `${missing.name}: ${missing.remedy}`), entry.remedy ?? '']
       .filter((text) => text !== '')
       .join(' — '),
   ]);

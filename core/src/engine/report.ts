@@ -19,6 +19,8 @@ export interface SelectionEntry {
   /** Why, in one line; for `selected`, the facts of the probe. */
   readonly reason: string;
   readonly missing: readonly MissingRequirement[];
+  /** What to do when the reason is not something that is missing. */
+  readonly remedy?: string;
 }
 
 export interface SelectionReport {

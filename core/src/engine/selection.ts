@@ -29,10 +29,10 @@ export class NoInterceptorError extends SelectionError {
   readonly report: SelectionReport;
 
   constructor(report: SelectionReport, cause?: unknown) {
-    const tried = report.entries.map((entry) => `${entry.interceptor}: ${entry.outcome}, ${entry.reason}`).join('; ');
+    const tried = report.entries.map(({ interceptor, outcome }) => `${interceptor} ${outcome}`).join(', ');
     super({
-      problem: `No interceptor could start (${tried}).`,
-      remedy: 'Follow the remedies of the selection report, or name another one with --interceptor.',
+      problem: `No interceptor could start: ${tried}.`,
+      remedy: 'Follow the remedies of the selection report; `weir doctor` looks at every one of them.',
       cause,
     });
     this.report = report;
@@ -106,9 +106,10 @@ export async function select(
     definition: InterceptorDefinition<never>,
     outcome: SelectionOutcome,
     reason: string,
-    missing: readonly MissingRequirement[] = [],
+    more: Partial<Pick<SelectionEntry, 'missing' | 'remedy'>> = {},
   ): void => {
-    entries.push({ interceptor: definition.id, priority: definition.priority, outcome, reason, missing });
+    const { id: interceptor, priority } = definition;
+    entries.push({ interceptor, priority, outcome, reason, missing: [], ...more });
   };
   let last: unknown;
 
@@ -122,8 +123,13 @@ export async function select(
     const interceptor = trial.create(definition);
     const probe = await interceptor.probe(signal);
     if (probe.verdict === 'unsupported') {
-      enter(definition, 'unsupported', missingText(probe.missing), probe.missing);
-      log.warn({ interceptor: definition.id }, `${definition.id} initialization failed: ${missingText(probe.missing)}`);
+      const { missing } = probe;
+      enter(definition, 'unsupported', missingText(missing), { missing });
+      const remedy = missing.map((one) => one.remedy).join(' ');
+      log.warn(
+        { interceptor: definition.id, remedy },
+        `${definition.id} initialization failed: ${missingText(missing)}`,
+      );
       await interceptor.stop();
       continue;
     }
@@ -132,16 +138,17 @@ export async function select(
     } catch (error) {
       last = error;
       const text = error instanceof WeirError ? error.problem : String(error);
-      log.warn({ interceptor: definition.id }, `${definition.id} initialization failed: ${text}`);
+      const more = error instanceof WeirError ? { remedy: error.remedy } : {};
+      log.warn({ interceptor: definition.id, ...more }, `${definition.id} initialization failed: ${text}`);
       if (error instanceof UnsupportedError) {
-        enter(definition, probe.verdict === 'inconclusive' ? 'inconclusive' : 'unsupported', text);
+        enter(definition, probe.verdict === 'inconclusive' ? 'inconclusive' : 'unsupported', text, more);
         continue;
       }
       if (error instanceof IneffectiveError) {
-        enter(definition, 'ineffective', text);
+        enter(definition, 'ineffective', text, more);
         continue;
       }
-      enter(definition, 'failed', text);
+      enter(definition, 'failed', text, more);
       for (const rest of candidates.slice(place + 1)) enter(rest, 'not-tried', `${definition.id} failed`);
       logReport(log, { entries, transparent: false });
       throw error;
@@ -167,11 +174,12 @@ export async function select(
 
 /** The whole report as one line for programs that read the log. */
 function logReport(log: Logger, report: SelectionReport): void {
-  log.info({ event: 'selection', ...report }, 'selection of the interceptor');
+  const outcomes = report.entries.map(({ interceptor, outcome }) => `${interceptor} ${outcome}`);
+  log.info({ event: 'selection', ...report }, `selection: ${outcomes.join(', ')}`);
 }
 
 function missingText(missing: readonly MissingRequirement[]): string {
-  return missing.map(({ name, remedy }) => `${name} (${remedy})`).join('; ');
+  return `needs ${missing.map(({ name }) => name).join(', ')}`;
 }
 
 function factsText(probe: ProbeResult): string {

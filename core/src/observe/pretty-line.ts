@@ -12,7 +12,16 @@ const LEVELS: Readonly<Record<number, readonly [string, Style]>> = {
 };
 
 /** What pino adds and a person knows, or can see in the words of the message. */
-const HIDDEN: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'pid', 'hostname', 'event', 'startedAt']);
+const HIDDEN: ReadonlySet<string> = new Set([
+  'level',
+  'time',
+  'msg',
+  'pid',
+  'hostname',
+  'event',
+  'startedAt',
+  'entries',
+]);
 
 /** Fields whose own fields say enough without the name before them. */
 const OPENED: ReadonlySet<string> = new Set(['flow']);

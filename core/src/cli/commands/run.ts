@@ -3,10 +3,11 @@ import { ConfigurationError } from '../../api/errors.ts';
 import type { Logger } from '../../api/logger.ts';
 import { faultText } from '../../config/fault-text.ts';
 import type { Configuration } from '../../config/model.ts';
-import type { StatusReport } from '../../engine/report.ts';
+import type { SelectionReport, StatusReport } from '../../engine/report.ts';
 import { type AdjustableLogger, createLogger } from '../../observe/logger.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
 import type { CommandContext } from '../context.ts';
+import { reportOf } from '../error-report.ts';
 import { EXIT } from '../exit-code.ts';
 import { selectionTable } from '../selection-table.ts';
 import { counted } from '../units.ts';
@@ -54,10 +55,17 @@ async function reload(engine: RunningEngine, log: Logger): Promise<void> {
   }
 }
 
-function announce(context: CommandContext, configuration: Configuration, engine: RunningEngine, log: Logger): void {
+function announce(
+  context: CommandContext,
+  configuration: Configuration,
+  engine: RunningEngine,
+  log: Logger,
+  json: boolean,
+): void {
   const status = engine.status();
   const { format } = configuration.log;
-  if (format === 'pretty' || (format === 'auto' && context.stderr.isTerminal)) {
+  if (json) writeLine(context, status.selection);
+  else if (format === 'pretty' || (format === 'auto' && context.stderr.isTerminal)) {
     context.stdout.write(selectionTable(context.stdout, status.selection));
     const { selected = 'nothing' } = status.selection;
     context.stdout.write(`ready: ${selected} captures for ${counted(status.services.length, 'service')}\n`);
@@ -69,14 +77,22 @@ function announce(context: CommandContext, configuration: Configuration, engine:
   );
 }
 
+/** One line, also on a terminal: what reads it goes by lines. */
+function writeLine(context: CommandContext, report: SelectionReport): void {
+  context.stdout.write(`${JSON.stringify(report)}\n`);
+}
+
+/** @param adjust applied to the configuration whenever it is read */
 export async function run(
   context: CommandContext,
   file: string | undefined,
-  options: GivenOptions,
+  options: GivenOptions & { readonly json?: boolean },
   start: StartEngine = startWeir,
+  adjust: (configuration: Configuration) => Configuration = (configuration) => configuration,
 ): Promise<number> {
   const reader = await configurationReader(context, file, options);
-  const configuration = await reader.read();
+  const read = async () => adjust(await reader.read());
+  const configuration = await read();
   const log: AdjustableLogger = createLogger({
     level: configuration.log.level,
     format: configuration.log.format,
@@ -126,12 +142,14 @@ export async function run(
   ];
 
   try {
-    const starting = start(configuration, { reload: () => reader.read(), log, signal: abort.signal });
+    const starting = start(configuration, { reload: read, log, signal: abort.signal });
     const started = await Promise.race([starting, secondSignal.then(() => delay(STOP_NOW_MS))]).catch(
       (error: unknown) => {
         // What went wrong while a start was taken back is worth a report; the abort itself is not.
         const aborted = error === abort.signal.reason || (error as { name?: unknown }).name === 'AbortError';
         if (abort.signal.aborted && aborted) return undefined;
+        const report = options.json === true ? reportOf(error) : undefined;
+        if (report !== undefined) writeLine(context, report);
         throw error;
       },
     );
@@ -140,7 +158,7 @@ export async function run(
       return signals > 1 ? EXIT.interrupted : EXIT.done;
     }
     engine = started;
-    if (signals === 0) announce(context, configuration, started, log);
+    if (signals === 0) announce(context, configuration, started, log, options.json === true);
     else stop(started);
 
     const first = await Promise.race([started.stopped, failure, secondSignal.then(() => 'now' as const)]);
