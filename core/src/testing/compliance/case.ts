@@ -7,7 +7,7 @@ export interface ComplianceCase {
   /** How long it may take, in milliseconds. */
   readonly timeoutMs: number;
   /** @throws Error, mostly AssertionError, when the interceptor does not do it. */
-  run(environment: ComplianceEnvironment): Promise<void>;
+  readonly run: (environment: ComplianceEnvironment) => Promise<void>;
 }
 
 /** A case on a stage of its own. */
