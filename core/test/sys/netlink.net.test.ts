@@ -34,9 +34,56 @@ describe.skipIf(requires('namespaces', 'ipv6'))('rtnetlink', () => {
       { ...RULE, family: 6 },
       { family: 4, preference: 32800, table: 100, iif: 'lo', fwmark: { value: 0, mask: 0x20000000 }, protocol: 87 },
       { family: 6, preference: 32800, table: 4_000_000_000, protocol: 87 },
+      { family: 4, preference: 9615, table: 0, action: 'nop', protocol: 87 },
+      {
+        family: 4,
+        preference: 9601,
+        table: 0,
+        not: true,
+        from: parsePrefix('0.0.0.0/32'),
+        action: { goto: 9615 },
+        protocol: 87,
+      },
+      {
+        family: 4,
+        preference: 9602,
+        table: 100,
+        from: parsePrefix('0.0.0.0/32'),
+        to: parsePrefix('10.0.0.0/8'),
+        iif: 'lo',
+        fwmark: { value: 0, mask: 0x20000000 },
+        ipProtocol: 6,
+        ports: { first: 7000, last: 7100 },
+        protocol: 87,
+      },
+      {
+        family: 4,
+        preference: 9603,
+        table: 100,
+        iif: 'lo',
+        uids: { first: 1000, last: 1999 },
+        ipProtocol: 17,
+        ports: { first: 53, last: 53 },
+        protocol: 87,
+      },
+      { family: 6, preference: 9615, table: 0, action: 'nop', protocol: 87 },
+      { family: 6, preference: 9601, table: 0, from: parsePrefix('8000::/1'), action: { goto: 9615 }, protocol: 87 },
+      {
+        family: 6,
+        preference: 9602,
+        table: 100,
+        to: parsePrefix('2001:db8::/32'),
+        ipProtocol: 6,
+        ports: { first: 443, last: 443 },
+        protocol: 87,
+      },
     ];
     for (const rule of rules) socket.request(netlink.ruleAddition(rule));
     const ours = shell('ip rule; ip -6 rule');
+    expect(ours).toContain('9601:\tnot from 0.0.0.0 goto 9615 proto 87');
+    expect(ours).toContain('9602:\tfrom 0.0.0.0 to 10.0.0.0/8 fwmark 0/0x20000000 iif lo ipproto tcp dport 7000-7100');
+    expect(ours).toContain('9603:\tfrom all iif lo uidrange 1000-1999 ipproto udp dport 53 lookup 100 proto 87');
+    expect(ours).toContain('9615:\tfrom all nop proto 87');
     expect(ours).toContain('9500:\tfrom all fwmark 0x10000000/0x3f000000 lookup 22497 proto 87');
     expect(ours).toContain('32800:\tfrom all fwmark 0/0x20000000 iif lo lookup 100 proto 87');
     const listed = ([4, 6] as const).flatMap((family) => netlink.listRules(socket, family));
@@ -53,8 +100,9 @@ describe.skipIf(requires('namespaces', 'ipv6'))('rtnetlink', () => {
 
   test('rules that say more than ours do are told apart', () => {
     enterFreshNamespace();
-    shell('ip rule add pref 7 from 10.0.0.0/8 lookup 9; ip rule add pref 8 ipproto tcp dport 80 lookup 9');
-    shell('ip rule add pref 9 not fwmark 1 lookup 9; ip rule add pref 10 tos 8 lookup 9; ip rule add pref 11 prohibit');
+    shell('ip rule add pref 7 oif lo lookup 9; ip rule add pref 8 ipproto tcp sport 80 lookup 9');
+    shell('ip rule add pref 9 suppress_prefixlength 0 lookup 9; ip rule add pref 10 tos 8 lookup 9');
+    shell('ip rule add pref 11 prohibit');
     using socket = new NetlinkSocket(NETLINK_ROUTE);
     const rules = netlink.listRules(socket, 4).filter((rule) => rule.preference > 0 && rule.preference < 100);
     expect(rules.map((rule) => [rule.preference, rule.complete])).toEqual([7, 8, 9, 10, 11].map((n) => [n, false]));
@@ -69,6 +117,8 @@ describe.skipIf(requires('namespaces', 'ipv6'))('rtnetlink', () => {
       route('::/0', { type: 'local', table: 22497 }),
       { type: 'throw', destination: parsePrefix('169.254.0.0/16'), table: 22498, protocol: 87 },
       { type: 'throw', destination: parsePrefix('fe80::/10'), table: 77, protocol: 87 },
+      { type: 'unreachable', destination: parsePrefix('198.18.0.0/15'), table: 77, metric: 2048, protocol: 87 },
+      { type: 'unreachable', destination: parsePrefix('2001:db8:8::/48'), table: 77, metric: 2048, protocol: 87 },
     ] as const satisfies readonly netlink.Route[];
     const all = 'ip -4 route show table all; ip -6 route show table all';
     enterFreshNamespace({ uplink: true });

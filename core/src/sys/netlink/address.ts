@@ -1,21 +1,27 @@
-/** Addresses of the host: RTM_GETADDR. rtnetlink(7), linux/if_addr.h. */
+/** Addresses of the host: RTM_GETADDR, RTM_NEWADDR. rtnetlink(7), linux/if_addr.h. */
 import type { Family } from '../../api/flow.ts';
-import { bytesToAddress } from '../../capture/address.ts';
+import { addressToBytes, bytesToAddress, familyOf, widthOf } from '../../capture/address.ts';
 import { AF_INET, AF_INET6 } from '../constants.ts';
-import { parseAttributes, readU32 } from './attribute.ts';
+import { attribute, attributeU32, parseAttributes, readU32 } from './attribute.ts';
 import {
   IFA_ADDRESS,
   IFA_F_DADFAILED,
   IFA_F_DEPRECATED,
+  IFA_F_NODAD,
+  IFA_F_NOPREFIXROUTE,
   IFA_F_TEMPORARY,
   IFA_F_TENTATIVE,
   IFA_FLAGS,
   IFA_LOCAL,
+  NLM_F_CREATE,
+  NLM_F_EXCL,
+  RT_SCOPE_HOST,
+  RT_SCOPE_UNIVERSE,
   RTM_GETADDR,
   RTM_NEWADDR,
 } from './constants.ts';
 import type { NetlinkMessage } from './message.ts';
-import type { NetlinkSocket } from './socket.ts';
+import type { NetlinkRequest, NetlinkSocket } from './socket.ts';
 
 /** struct ifaddrmsg: family u8 · prefixlen u8 · flags u8 · scope u8 · index u32. */
 const HEADER = 8;
@@ -63,4 +69,26 @@ export function listAddresses(socket: NetlinkSocket): readonly HostAddress[] {
     .filter((message) => message.type === RTM_NEWADDR)
     .map(decodeAddress)
     .filter((address) => address !== undefined);
+}
+
+/**
+ * Gives a device one address without a network around it, good at once. In IPv4 it is of scope host, so that the kernel
+ * never chooses it as a source by itself. EEXIST when the device has it.
+ */
+export function hostAddressAddition(device: number, address: string): NetlinkRequest {
+  const family = familyOf(address);
+  const flags = IFA_F_NOPREFIXROUTE | (family === 6 ? IFA_F_NODAD : 0);
+  const header = Buffer.alloc(HEADER);
+  header[0] = family === 4 ? AF_INET : AF_INET6;
+  header[1] = widthOf(family);
+  header[3] = family === 4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+  header.writeUInt32LE(device, 4);
+  const bytes = addressToBytes(address);
+  const parts = [header, attribute(IFA_LOCAL, bytes), attribute(IFA_ADDRESS, bytes), attributeU32(IFA_FLAGS, flags)];
+  return {
+    type: RTM_NEWADDR,
+    flags: NLM_F_CREATE | NLM_F_EXCL,
+    payload: Buffer.concat(parts),
+    describe: `add the address ${address} to device ${device}`,
+  };
 }

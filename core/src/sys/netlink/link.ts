@@ -1,8 +1,19 @@
-/** Network devices: RTM_GETLINK. rtnetlink(7). */
-import { parseAttributes, readText, readU32 } from './attribute.ts';
-import { IFF_LOOPBACK, IFF_UP, IFLA_IFNAME, IFLA_MTU, RTM_GETLINK, RTM_NEWLINK } from './constants.ts';
+/** Network devices: RTM_GETLINK, RTM_NEWLINK. rtnetlink(7). */
+import { AF_INET6 } from '../constants.ts';
+import { attribute, attributeU8, parseAttributes, readText, readU32 } from './attribute.ts';
+import {
+  IFF_LOOPBACK,
+  IFF_UP,
+  IFLA_AF_SPEC,
+  IFLA_IFNAME,
+  IFLA_INET6_ADDR_GEN_MODE,
+  IFLA_MTU,
+  IN6_ADDR_GEN_MODE_NONE,
+  RTM_GETLINK,
+  RTM_NEWLINK,
+} from './constants.ts';
 import type { NetlinkMessage } from './message.ts';
-import type { NetlinkSocket } from './socket.ts';
+import type { NetlinkRequest, NetlinkSocket } from './socket.ts';
 
 /** struct ifinfomsg (linux/rtnetlink.h): family u8 · pad u8 · type u16 · index i32 · flags u32 · change u32. */
 const HEADER = 16;
@@ -43,4 +54,22 @@ export function listLinks(socket: NetlinkSocket): readonly Link[] {
 /** The device of that name, or `undefined`. */
 export function findLink(socket: NetlinkSocket, name: string): Link | undefined {
   return listLinks(socket).find((link) => link.name === name);
+}
+
+/** Switches a device on. ENODEV when there is none of that index. */
+export function linkUp(index: number): NetlinkRequest {
+  const header = Buffer.alloc(HEADER);
+  header.writeInt32LE(index, 4);
+  header.writeUInt32LE(IFF_UP, 8);
+  header.writeUInt32LE(IFF_UP, 12);
+  return { type: RTM_NEWLINK, flags: 0, payload: header, describe: `switch on device ${index}` };
+}
+
+/** Has the kernel give the device no IPv6 address of its own accord; before it is switched on. */
+export function linkWithoutOwnAddresses(index: number): NetlinkRequest {
+  const header = Buffer.alloc(HEADER);
+  header.writeInt32LE(index, 4);
+  const mode = attributeU8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+  const payload = Buffer.concat([header, attribute(IFLA_AF_SPEC, attribute(AF_INET6, mode))]);
+  return { type: RTM_NEWLINK, flags: 0, payload, describe: `keep device ${index} without IPv6 addresses of its own` };
 }

@@ -1,11 +1,12 @@
 /** Routes: RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE. rtnetlink(7), ip-route(8). */
 import type { Family, Prefix } from '../../api/flow.ts';
-import { addressToBytes, bytesToAddress, formatPrefix, numberToAddress, parsePrefix } from '../../capture/address.ts';
+import { addressToBytes, bytesToAddress, formatPrefix, widthOf } from '../../capture/address.ts';
 import { AF_INET, AF_INET6 } from '../constants.ts';
 import { attribute, attributeU32, parseAttributes, readU32 } from './attribute.ts';
 import {
   NLM_F_CREATE,
   NLM_F_EXCL,
+  NLM_F_REPLACE,
   RT_SCOPE_HOST,
   RT_SCOPE_LINK,
   RT_SCOPE_NOWHERE,
@@ -16,6 +17,7 @@ import {
   RTA_MULTIPATH,
   RTA_OIF,
   RTA_PREFSRC,
+  RTA_PRIORITY,
   RTA_TABLE,
   RTA_VIA,
   RTM_DELROUTE,
@@ -25,6 +27,7 @@ import {
   RTN_LOCAL,
   RTN_THROW,
   RTN_UNICAST,
+  RTN_UNREACHABLE,
   RTN_UNSPEC,
 } from './constants.ts';
 import type { NetlinkMessage } from './message.ts';
@@ -36,7 +39,12 @@ import type { NetlinkRequest, NetlinkSocket } from './socket.ts';
  */
 const HEADER = 12;
 
-const TYPES = { unicast: RTN_UNICAST, local: RTN_LOCAL, throw: RTN_THROW } as const;
+const TYPES = {
+  unicast: RTN_UNICAST,
+  local: RTN_LOCAL,
+  throw: RTN_THROW,
+  unreachable: RTN_UNREACHABLE,
+} as const;
 
 export type RouteType = keyof typeof TYPES;
 
@@ -45,10 +53,12 @@ export interface Route {
   readonly type: RouteType;
   readonly destination: Prefix;
   readonly table: number;
-  /** Index of the output device; `throw` routes have none. */
+  /** Index of the output device; `throw` and `unreachable` routes have none. */
   readonly device?: number;
   /** The source address that the kernel takes when a socket has none. */
   readonly source?: string;
+  /** Of several routes to one destination the lowest counts. Absent: 0 in IPv4, 1024 in IPv6. */
+  readonly metric?: number;
   /** rtm_protocol: who made it. */
   readonly protocol: number;
 }
@@ -60,6 +70,8 @@ export interface ListedRoute {
   readonly table: number;
   readonly device?: number;
   readonly source?: string;
+  /** 0: none was given (IPv4). */
+  readonly metric: number;
   readonly protocol: number;
   readonly scope: number;
   /** By way of another host, or of several. */
@@ -72,17 +84,25 @@ export function formatRoute(route: RemovableRoute, device?: string): string {
   const words = [...(route.type === 'unicast' ? [] : [route.type]), formatPrefix(destination)];
   if (route.device !== undefined) words.push(`dev ${device ?? `#${route.device}`}`);
   if (route.source !== undefined) words.push(`src ${route.source}`);
+  if (route.metric) words.push(`metric ${route.metric}`);
   words.push(`table ${route.table}`, `proto ${route.protocol}`);
   return words.join(' ');
 }
 
-function prefixBytes(prefix: Prefix): Uint8Array {
-  return addressToBytes(numberToAddress(prefix.family, prefix.address));
+// Not by way of text: a capture set can have tens of thousands of these.
+function prefixBytes({ family, address }: Prefix): Uint8Array {
+  return Buffer.from(address.toString(16).padStart(widthOf(family) / 4, '0'), 'hex');
+}
+
+function addressOf(bytes: Buffer): bigint {
+  return BigInt(`0x${bytes.toString('hex')}`);
 }
 
 // What iproute2 chooses, so that our routes equal those of the commands that `weir plan` prints.
 function scopeOf(route: Route): number {
-  if (route.destination.family === 6 || route.type === 'throw') return RT_SCOPE_UNIVERSE;
+  if (route.destination.family === 6 || route.type === 'throw' || route.type === 'unreachable') {
+    return RT_SCOPE_UNIVERSE;
+  }
   return route.type === 'local' ? RT_SCOPE_HOST : RT_SCOPE_LINK;
 }
 
@@ -101,6 +121,7 @@ function encodeRoute(route: RemovableRoute, scope: number): Buffer {
   if (route.destination.length > 0) parts.push(attribute(RTA_DST, prefixBytes(route.destination)));
   if (route.device !== undefined) parts.push(attributeU32(RTA_OIF, route.device));
   if (route.source !== undefined) parts.push(attribute(RTA_PREFSRC, addressToBytes(route.source)));
+  if (route.metric) parts.push(attributeU32(RTA_PRIORITY, route.metric));
   return Buffer.concat(parts);
 }
 
@@ -115,11 +136,12 @@ function decodeRoute(family: Family, { payload }: NetlinkMessage): ListedRoute |
   return {
     type,
     destination: destination
-      ? parsePrefix(`${bytesToAddress(destination)}/${payload[1]}`)
+      ? { family, address: addressOf(destination), length: payload[1] as number }
       : { family, address: 0n, length: 0 },
     table: readU32(attributes, RTA_TABLE) ?? (payload[4] as number),
     ...(device === undefined ? {} : { device }),
     ...(source === undefined ? {} : { source: bytesToAddress(source) }),
+    metric: readU32(attributes, RTA_PRIORITY) ?? 0,
     protocol: payload[5] as number,
     scope: payload[6] as number,
     gateway: [RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH].some((name) => attributes.has(name)),
@@ -154,6 +176,16 @@ export function routeAddition(route: Route, device?: string): NetlinkRequest {
     flags: NLM_F_CREATE | NLM_F_EXCL,
     payload: encodeRoute(route, scopeOf(route)),
     describe: `add the route ${formatRoute(route, device)}`,
+  };
+}
+
+/** Adds a route, or puts it in the place of the one to the same destination with the same metric, in one step. */
+export function routeReplacement(route: Route, device?: string): NetlinkRequest {
+  return {
+    type: RTM_NEWROUTE,
+    flags: NLM_F_CREATE | NLM_F_REPLACE,
+    payload: encodeRoute(route, scopeOf(route)),
+    describe: `replace the route ${formatRoute(route, device)}`,
   };
 }
 

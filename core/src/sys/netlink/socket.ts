@@ -126,6 +126,26 @@ export class NetlinkSocket implements Disposable {
     return outcome;
   }
 
+  /**
+   * Sends requests as one transaction, between messages that begin and end it and are not acknowledged.
+   * @returns as `settle`. Whether one refusal undoes all is the family's affair; in nf_tables it does.
+   */
+  transact(
+    begin: NetlinkRequest,
+    requests: readonly NetlinkRequest[],
+    end: NetlinkRequest,
+  ): ReadonlyArray<WeirError | undefined> {
+    if (requests.length > BATCH) throw new RangeError(`A transaction has at most ${BATCH} requests.`);
+    const plain = ({ type, flags, payload }: NetlinkRequest) =>
+      encodeMessage(type, flags | NLM_F_REQUEST, this.#next(), payload);
+    const inside = requests.map((request) => ({ ...request, sequence: this.#next() }));
+    const bytes = inside.map(({ type, flags, sequence, payload }) =>
+      encodeMessage(type, flags | NLM_F_REQUEST | NLM_F_ACK, sequence, payload),
+    );
+    this.#send(Buffer.concat([plain(begin), ...bytes, plain(end)]), begin.describe);
+    return inside.map(({ sequence, describe }) => this.#acknowledgement(sequence, describe));
+  }
+
   /** One request. @throws NetlinkError, NotPermittedError. */
   request(request: NetlinkRequest): void {
     const [error] = this.settle([request]);
