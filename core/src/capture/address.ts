@@ -93,7 +93,11 @@ export function addressToNumber(text: string): bigint {
 }
 
 export function numberToAddress(family: Family, value: bigint): string {
-  const bytes = new Uint8Array(family === 4 ? 4 : 16);
+  if (family === 4) {
+    const n = Number(value);
+    return `${n >>> 24}.${(n >>> 16) & 0xff}.${(n >>> 8) & 0xff}.${n & 0xff}`;
+  }
+  const bytes = new Uint8Array(16);
   let rest = value;
   for (let i = bytes.length - 1; i >= 0; i--) {
     bytes[i] = Number(rest & 0xffn);

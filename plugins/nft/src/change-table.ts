@@ -2,9 +2,10 @@
  * From one content of the table to the next in one transaction: pure. Small differences of a set are elements, larger
  * ones a new set beside the old one and then in its place; a set is never flushed (that takes the kernel seconds).
  */
+import type { Box } from '@weir/core';
 import { addChain, addRules, addSet, changeElements, deleteChain, deleteSet, flushChain } from './commands.ts';
-import { type ElementSet, setId } from './elements.ts';
-import type { NftCommand, NftExpression } from './nftables-json/index.ts';
+import { elementOf, type ElementSet, setId } from './elements.ts';
+import type { NftCommand } from './nftables-json/index.ts';
 import { place, type PlacedSet, type Shard, SHARD_SIZE, type TableChain, type TableContent } from './table.ts';
 
 /** More changed elements than this in one set: swap it. Deleting one takes up to 13 ms in a full shard. */
@@ -21,29 +22,33 @@ interface SetChange {
 
 /** Like the old shards, with the difference in them; `undefined` when a swap is better. */
 function inPlace(table: string, old: PlacedSet, wanted: ElementSet): SetChange | undefined {
-  const have = new Map(old.shards.flatMap((shard) => [...shard.elements.keys()].map((key) => [key, shard] as const)));
-  const added = [...wanted.elements].filter(([key]) => !have.has(key));
-  const removed = [...have].filter(([key]) => !wanted.elements.has(key));
-  if (added.length === 0 && removed.length === 0) return { sets: [old], before: [], after: [] };
-  if (added.length + removed.length > ELEMENT_CHANGES) return undefined;
-  const shards = old.shards.map((shard) => ({ name: shard.name, elements: new Map(shard.elements) }));
-  const gone = new Map<string, NftExpression[]>();
-  for (const [key, { name }] of removed) {
-    const shard = shards.find((each) => each.name === name);
-    const element = shard?.elements.get(key);
-    if (!shard || element === undefined) continue;
-    gone.set(name, [...(gone.get(name) ?? []), element]);
-    shard.elements.delete(key);
+  const added: Array<readonly [string, Box]> = [];
+  for (const entry of wanted.elements) {
+    if (old.shards.some((shard) => shard.elements.has(entry[0]))) continue;
+    if (added.push(entry) > ELEMENT_CHANGES) return undefined;
   }
+  const gone = old.shards.map((shard) => [...shard.elements.keys()].filter((key) => !wanted.elements.has(key)));
+  const changes = added.length + gone.reduce((sum, keys) => sum + keys.length, 0);
+  if (changes === 0) return { sets: [old], before: [], after: [] };
+  if (changes > ELEMENT_CHANGES) return undefined;
+  const element = (box: Box) => elementOf(old.family, box);
+  const deletions: NftCommand[] = [];
+  const shards = old.shards.map(({ name, elements }, place) => {
+    const left = new Map(elements);
+    const keys = gone[place] ?? [];
+    const removed = keys.flatMap((key) => elements.get(key) ?? []);
+    for (const key of keys) left.delete(key);
+    deletions.push(...changeElements(table, name, [], removed.map(element)));
+    return { name, elements: left };
+  });
   const target = shards.toSorted((a, b) => a.elements.size - b.elements.size)[0];
   if (!target || target.elements.size + added.length > SHARD_SIZE + SLACK) return undefined;
-  for (const [key, element] of added) target.elements.set(key, element);
+  for (const [key, box] of added) target.elements.set(key, box);
   // Deletions first: what is added may overlap what goes.
-  const deletions = [...gone].flatMap(([name, elements]) => changeElements(table, name, [], elements));
   const additions = changeElements(
     table,
     target.name,
-    added.map(([, element]) => element),
+    added.map(([, box]) => element(box)),
     [],
   );
   return { sets: [{ ...old, shards }], before: [...deletions, ...additions], after: [] };

@@ -17,7 +17,7 @@ export function addSet(table: string, set: Omit<PlacedSet, 'shards'>, shard: Sha
 }
 
 export function deleteSet(table: string, name: string): NftCommand {
-  return { delete: { set: { family: 'inet', table, name, type: [] } } };
+  return { delete: { set: { family: 'inet', table, name } } };
 }
 
 export function changeElements(

@@ -29,8 +29,8 @@ export interface ElementSet {
   readonly family: Family;
   /** With the source address as first field. */
   readonly limited: boolean;
-  /** By a key that is equal exactly for equal elements. */
-  readonly elements: ReadonlyMap<string, NftExpression>;
+  /** By a key that is equal exactly for equal elements; see {@link elementKey}. */
+  readonly elements: ReadonlyMap<string, Box>;
 }
 
 /** The name of a set without generation and shard, e.g. `any4`, `own6src`. */
@@ -44,18 +44,30 @@ export function setType({ family, limited }: Pick<ElementSet, 'family' | 'limite
   return [...(limited ? [address] : []), address, 'inet_proto', 'inet_service'];
 }
 
-// As the kernel lists it: one address, a prefix where the range is one, otherwise a range.
-function addressRange(family: Family, first: bigint, last: bigint): NftExpression {
-  if (first === last) return numberToAddress(family, first);
+/** Length of the prefix that a range is, or `undefined` when it is none. */
+function prefixLength(family: Family, first: bigint, last: bigint): number | undefined {
   const size = last - first + 1n;
-  if ((size & (size - 1n)) === 0n && first % size === 0n) {
-    const hostBits = size.toString(2).length - 1;
-    return { prefix: { addr: numberToAddress(family, first), len: widthOf(family) - hostBits } };
-  }
-  return { range: [numberToAddress(family, first), numberToAddress(family, last)] };
+  if ((size & (size - 1n)) !== 0n || first % size !== 0n) return undefined;
+  return widthOf(family) - (size.toString(2).length - 1);
 }
 
-function elementOf(family: Family, box: Box): NftExpression {
+// As the kernel lists it: one address, a prefix where the range is one, otherwise a range.
+function addressRange(family: Family, first: bigint, last: bigint): NftExpression {
+  const addr = numberToAddress(family, first);
+  if (first === last) return addr;
+  const len = prefixLength(family, first, last);
+  return len === undefined ? { range: [addr, numberToAddress(family, last)] } : { prefix: { addr, len } };
+}
+
+function addressText(family: Family, first: bigint, last: bigint): string {
+  const text = numberToAddress(family, first);
+  if (first === last) return text;
+  const length = prefixLength(family, first, last);
+  return length === undefined ? `${text}-${numberToAddress(family, last)}` : `${text}/${length}`;
+}
+
+/** A box as element of a set. */
+export function elementOf(family: Family, box: Box): NftExpression {
   const { firstAddress, lastAddress, protocol, firstPort, lastPort, sources } = box;
   return {
     concat: [
@@ -65,6 +77,13 @@ function elementOf(family: Family, box: Box): NftExpression {
       firstPort === lastPort ? firstPort : { range: [firstPort, lastPort] },
     ],
   };
+}
+
+// `elementKey(elementOf(family, box))` without making the element.
+function boxKey(family: Family, { firstAddress, lastAddress, protocol, firstPort, lastPort, sources }: Box): string {
+  const ports = firstPort === lastPort ? `${firstPort}` : `${firstPort}-${lastPort}`;
+  const from = sources ? `${addressText(family, ...sources)} . ` : '';
+  return `${from}${addressText(family, firstAddress, lastAddress)} . ${protocol} . ${ports}`;
 }
 
 // nft writes ::ffff:192.0.2.1 where RFC 5952 leaves the choice.
@@ -110,15 +129,14 @@ export function elementSets({ set, ownAddresses, networks, owners }: ElementInpu
     const steered = (boxes: readonly Box[]) => boxes.filter((box) => protocols.has(box.protocol));
     const before = new Set<string>();
     const add = (kind: SetKind, limited: boolean, boxes: readonly Box[]) => {
-      const elements = new Map<string, NftExpression>();
+      const elements = new Map<string, Box>();
       for (const box of boxes) {
         if ((box.sources !== undefined) !== limited) continue;
-        const element = elementOf(family, box);
-        const key = elementKey(element);
+        const key = boxKey(family, box);
         // What an earlier set holds never reaches a later one.
-        if (!before.has(key)) elements.set(key, element);
+        if (!before.has(key)) elements.set(key, box);
       }
-      for (const key of elements.keys()) before.add(key);
+      if (kind === 'own' || kind === 'canary') for (const key of elements.keys()) before.add(key);
       if (elements.size > 0) sets.push({ kind, family, limited, elements });
     };
     if (owners) {

@@ -1,5 +1,5 @@
 /** Our rules and routes in the kernel: made, changed, looked at, mended, removed. */
-import { type Drift, type Family, type HostNumbers, type PlanInput, prefixContains } from '@weir/core';
+import { type Drift, type Family, formatPrefix, type HostNumbers, type PlanInput, prefixContains } from '@weir/core';
 import {
   formatRule,
   listRoutes,
@@ -144,13 +144,16 @@ export class LiveRouting {
   prepare(input: PlanInput): { undo(): void; commit(): void } {
     const wanted = byKey(routingOf(input).fallback);
     const have = this.#fallback;
-    const living = [...have.values()].filter((route) => route.type === 'unicast');
-    const added = [...wanted].filter(([key, route]) => !have.has(key) && !cutsLiving(route, living));
+    const news = difference(wanted, have);
+    const living = news.some(([, route]) => route.type === 'throw')
+      ? [...have.values()].filter((route) => route.type === 'unicast')
+      : [];
+    const added = news.filter(([, route]) => !cutsLiving(route, living));
     // Another source, or `throw` before: the kernel has one route to a destination, so the old one must go first.
     const destinations = new Set(added.map(([, route]) => destinationKey(route)));
-    const inTheWay = [...have].filter(
-      ([key, route]) => !wanted.has(key) && (route.type === 'throw' || destinations.has(destinationKey(route))),
-    );
+    const unwanted = difference(have, wanted);
+    const isInTheWay = (route: Route) => route.type === 'throw' || destinations.has(destinationKey(route));
+    const inTheWay = unwanted.filter(([, route]) => isInTheWay(route));
     const gone = inTheWay.map(([, route]) => route);
     withSocket((socket) => settle(socket, gone.map(removal), [ESRCH]));
     try {
@@ -168,8 +171,9 @@ export class LiveRouting {
         });
       },
       commit: () => {
-        const removed = new Set(inTheWay.map(([key]) => key));
-        const retired = [...have].filter(([key]) => !wanted.has(key) && !removed.has(key));
+        this.#input = input;
+        if (unwanted.length === 0 && added.length === 0) return;
+        const retired = unwanted.filter(([, route]) => !isInTheWay(route));
         const dropped = retired.slice(0, Math.max(0, retired.length - RETIRED_ROUTES));
         withSocket((socket) =>
           settle(
@@ -178,10 +182,10 @@ export class LiveRouting {
             [ESRCH],
           ),
         );
-        const kept = [...have].filter(([key]) => wanted.has(key));
+        const left = new Set(unwanted.map(([key]) => key));
+        const kept = [...have].filter(([key]) => !left.has(key));
         // Retired ones first and in their old order: the oldest is the next to be dropped.
         this.#fallback = new Map([...retired.slice(dropped.length), ...kept, ...added]);
-        this.#input = input;
       },
     };
   }
@@ -243,7 +247,7 @@ export class LiveRouting {
         if (lost.length === 0 && extra.length === 0) return [];
         const sample = [
           ...lost.map(([, route]) => `without ${describeRoute(route)}`),
-          ...extra.map(([key]) => `with ${key.slice(key.indexOf(' ') + 1).trim()}`),
+          ...extra.map(([, { type, destination }]) => `with ${type} ${formatPrefix(destination)}`),
         ].slice(0, 3);
         return [
           {
@@ -268,6 +272,16 @@ export class LiveRouting {
       settle(socket, lost.map(addition), [EEXIST]);
     });
   }
+}
+
+/** What `a` has and `b` has not. */
+function difference(
+  a: ReadonlyMap<string, Route>,
+  b: ReadonlyMap<string, Route>,
+): ReadonlyArray<readonly [string, Route]> {
+  const only: Array<readonly [string, Route]> = [];
+  for (const entry of a) if (!b.has(entry[0])) only.push(entry);
+  return only;
 }
 
 function byKey(routes: readonly Route[]): ReadonlyMap<string, Route> {

@@ -3,6 +3,7 @@ import { type Drift, HostChangeError, type PlanInput, UnsupportedError } from '@
 import { changeTable } from './change-table.ts';
 import { addChain, addRules, addSet, createTable, deleteChain, deleteSet, deleteTable, fillTable } from './commands.ts';
 import { changeElements, flushChain } from './commands.ts';
+import { elementOf } from './elements.ts';
 import { listedElements, OBJECT, readListing, rulesAsListed, type RulesAsListed, tableDrift } from './listing.ts';
 import { rulesetGeneration, tableState } from './nfnetlink.ts';
 import type { NftCommand } from './nftables-json/index.ts';
@@ -164,7 +165,7 @@ export class LiveTable {
         const found = listed.sets.get(shard.name);
         if (!found) return [addSet(table, set, shard)];
         const have = listedElements(found);
-        const lost = [...shard.elements].filter(([key]) => !have.has(key)).map(([, element]) => element);
+        const lost = [...shard.elements].filter(([key]) => !have.has(key)).map(([, box]) => elementOf(set.family, box));
         const extra = [...have].filter(([key]) => !shard.elements.has(key)).map(([, element]) => element);
         return changeElements(table, shard.name, lost, extra);
       }),

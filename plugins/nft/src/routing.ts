@@ -8,13 +8,13 @@
 import {
   type CaptureRow,
   type Family,
-  formatPrefix,
   parsePrefix,
   type PlanInput,
   type Prefix,
   prefixBounds,
   prefixContains,
   type Protocol,
+  widthOf,
 } from '@weir/core';
 import { formatRoute, type Route, type RoutingRule } from '@weir/core/sys';
 import { usablePoints } from './table.ts';
@@ -56,7 +56,7 @@ export function fallbackTable(input: Pick<PlanInput, 'numbers'>): number {
 export function routingOf(input: PlanInput): Routing {
   const { numbers, facts, set } = input;
   const protocol = numbers.protocolId;
-  const own = new Set(facts.ownAddresses);
+  const ownAddresses = facts.ownAddresses.map((text) => parsePrefix(text));
   const rules: RoutingRule[] = [];
   const delivery: Route[] = [];
   const fallback: Route[] = [];
@@ -86,10 +86,11 @@ export function routingOf(input: PlanInput): Routing {
     });
     // IPv6 finds a source by itself; in IPv4 the source would become 0.0.0.0.
     const source = family === 4 ? { source: facts.globalIpv4 ?? ANY_SOURCE } : {};
+    const own = new Set(ownAddresses.filter((one) => one.family === family).map((one) => one.address));
     const elsewhere = set.rows.filter(
       ({ prefix }) =>
         prefix.family === family &&
-        !own.has(formatPrefix(prefix)) &&
+        !(prefix.length === widthOf(family) && own.has(prefix.address)) &&
         !LOOPBACK.some((loopback) => prefixContains(loopback, family, prefix.address)),
     );
     const table = fallbackTable(input);
@@ -143,5 +144,6 @@ export function describeRoute(route: Route): string {
 
 /** Equal exactly for routes that the kernel takes for the same and that do the same. */
 export function routeKey(route: Pick<Route, 'destination' | 'source' | 'table'> & { readonly type: string }): string {
-  return `${route.table} ${route.type} ${formatPrefix(route.destination)} ${route.source ?? ''}`;
+  const { family, address, length } = route.destination;
+  return `${route.table} ${route.type} ${family} ${address}/${length} ${route.source ?? ''}`;
 }

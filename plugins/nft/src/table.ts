@@ -18,7 +18,7 @@ import {
   UnsupportedError,
   UsageError,
 } from '@weir/core';
-import { elementSets, type ElementSet, setId, setType } from './elements.ts';
+import { elementOf, elementSets, type ElementSet, setId, setType } from './elements.ts';
 import { build, type NftChain, type NftExpression, type NftSet, type NftStatement } from './nftables-json/index.ts';
 
 const { ACCEPT, RETURN, and, anyOf, assign, concat, ct, differ, equal, go, jump, meta, or, payload, within } = build;
@@ -29,7 +29,7 @@ export const SHARD_SIZE = 5000;
 /** One kernel set: a part of an {@link ElementSet}. */
 export interface Shard {
   readonly name: string;
-  readonly elements: ReadonlyMap<string, NftExpression>;
+  readonly elements: ElementSet['elements'];
 }
 
 /** An element set with the kernel sets that hold it. */
@@ -87,7 +87,7 @@ export function kernelSet(table: string, set: Omit<PlacedSet, 'shards'>, shard: 
     name: shard.name,
     type: setType(set),
     flags: ['interval'],
-    elem: [...shard.elements.values()],
+    elem: Array.from(shard.elements.values(), (box) => elementOf(set.family, box)),
   };
 }
 

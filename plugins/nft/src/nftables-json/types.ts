@@ -70,6 +70,9 @@ export interface NftSet {
   readonly elem?: readonly NftExpression[];
 }
 
+/** What names a set. */
+export type NftSetName = Pick<NftSet, 'family' | 'table' | 'name'>;
+
 /** Elements alone, for `add element` and `delete element`. */
 export interface NftElements {
   readonly family: NftFamily;
@@ -90,7 +93,7 @@ export type NftObject =
 export type NftCommand =
   | { readonly create: NftObject }
   | { readonly add: NftObject }
-  | { readonly delete: NftObject }
+  | { readonly delete: Exclude<NftObject, { readonly set: NftSet }> | { readonly set: NftSetName } }
   | { readonly flush: { readonly chain: Pick<NftChain, 'family' | 'table' | 'name'> } };
 
 /** What is applied in one transaction: all of it or nothing. */
