@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { hostFacts } from '../../src/host/facts.ts';
 import { NotPermittedError } from '../../src/api/errors.ts';
-import { parsePrefix } from '../../src/capture/address.ts';
+import { formatPrefix, parsePrefix } from '../../src/capture/address.ts';
 import { hasCapability, effectiveCapabilities } from '../../src/sys/capabilities.ts';
 import * as netlink from '../../src/sys/netlink/index.ts';
 import { enterNetns, netnsInode, unshareNetns } from '../../src/sys/netns.ts';
@@ -135,11 +135,9 @@ describe.skipIf(requires('namespaces', 'ipv6'))('rtnetlink', () => {
     const found = ([4, 6] as const).flatMap((family) =>
       tables.flatMap((table) => netlink.listRoutes(socket, family, table)),
     );
-    expect(found.map(({ type, destination, table, source }) => [type, destination, table, source]).toSorted()).toEqual(
-      routes
-        .map((each) => [each.type, each.destination, each.table, 'source' in each ? each.source : undefined])
-        .toSorted(),
-    );
+    const text = (each: Pick<netlink.ListedRoute, 'type' | 'destination' | 'table' | 'source'>) =>
+      `${each.type} ${formatPrefix(each.destination)} ${each.table} ${each.source}`;
+    expect(found.map(text).toSorted()).toEqual(routes.map(text).toSorted());
     expect(socket.settle(routes.map((each) => netlink.routeRemoval(each)))).toEqual(routes.map(() => undefined));
     expect(shell(all)).not.toContain('proto 87');
   });

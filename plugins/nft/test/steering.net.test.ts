@@ -122,6 +122,40 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('what nft steers', () => 
     });
   }
 
+  test('an exclusion that comes by update cuts no living flow, and one that goes is captured', async () => {
+    enterFreshNamespace();
+    await using weir = new Instance();
+    const half = { address: '203.0.113.200', port: 443 };
+    await weir.start(weir.input([WEB], {}, { excludes: ['203.0.113.128/25'] }));
+    expect(attempt(half)).toBe('ENETUNREACH');
+    const client = connect(V4);
+    const flow = accept(weir.listeners[4]);
+    if (!flow || typeof client === 'string') throw new Error('no flow');
+    const update = async (generation: number, excludes: readonly string[]) => {
+      await weir.interceptor.update(weir.input([WEB], {}, { generation, excludes }), signal);
+      expect(await weir.interceptor.verify(signal)).toEqual([]);
+    };
+    await update(2, []);
+    expect(arrival(weir.listeners[4], half)).toEqual(half);
+    await update(3, ['203.0.113.0/25']);
+    expect(attempt(V4)).toBe('ECONNREFUSED');
+    expect(passes(client, flow.fd)).toBe(true);
+    expect(passes(flow.fd, client)).toBe(true);
+    await update(4, []);
+    expect(arrival(weir.listeners[4], V4)).toEqual(V4);
+    for (const fd of [client, flow.fd]) libc.close(fd);
+  });
+
+  test('routes kept for living flows are bounded', async () => {
+    enterFreshNamespace();
+    await using weir = new Instance();
+    const prefixes = Array.from({ length: 1500 }, (_, i) => `20.${i >> 8}.${i & 255}.0/25`);
+    await weir.start(weir.input([{ prefixes }], {}, { canaries: [] }));
+    await weir.interceptor.update(weir.input([], {}, { canaries: [], generation: 2 }), signal);
+    expect(shell('ip route show table 22498').trim().split('\n')).toHaveLength(1024);
+    expect(await weir.interceptor.verify(signal)).toEqual([]);
+  });
+
   test('a flow older than the capture of its destination is left alone', async () => {
     enterFreshNamespace({ uplink: true });
     // A server beside Weir: the address is this host's own by a route that Weir does not know of.
