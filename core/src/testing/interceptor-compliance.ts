@@ -7,7 +7,7 @@
 import type { ComplianceCase } from './compliance/case.ts';
 import { CARRIAGE_CASES } from './compliance/carriage.ts';
 import { CRASH_CASES } from './compliance/crash.ts';
-import { LIFECYCLE_CASES } from './compliance/lifecycle.ts';
+import { EXPLICIT_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycle.ts';
 import { STEERING_CASES } from './compliance/steering.ts';
 
 export type { ComplianceCase } from './compliance/case.ts';
@@ -20,3 +20,6 @@ export const TCP_OUTPUT_CASES: readonly ComplianceCase[] = [
   ...LIFECYCLE_CASES,
   ...CRASH_CASES,
 ];
+
+/** TCP over IPv4 and IPv6 for mechanisms that capture nothing: everything but steering. */
+export const EXPLICIT_TCP_CASES: readonly ComplianceCase[] = [...CARRIAGE_CASES, ...EXPLICIT_LIFECYCLE_CASES];

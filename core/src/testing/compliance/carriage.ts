@@ -9,7 +9,6 @@ import { SIDES, type Stage } from './stage.ts';
 import { webServices } from './steering.ts';
 
 const MIB = 2 ** 20;
-const TARGETS = SIDES.map(({ capturedHost }) => `${capturedHost}:80`);
 
 /** A server of one habit behind both captured prefixes. */
 function upstream(stage: Stage, mode: string, bytes = 1024): Promise<HostProcess> {
@@ -29,7 +28,7 @@ async function unchanged(stage: Stage): Promise<void> {
   await upstream(stage, 'echo');
   const weir = await stage.weir({ services: webServices() });
   const expected = sha256(pattern(10 * MIB));
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'exchange', bytes: 10 * MIB, timeoutMs: 30_000 });
     assert.deepEqual(report.outcomes, { eof: 1 });
     assert.equal(report.read, 10 * MIB);
@@ -44,7 +43,7 @@ async function unchanged(stage: Stage): Promise<void> {
 async function trickle(stage: Stage): Promise<void> {
   await upstream(stage, 'echo');
   await stage.weir({ services: webServices() });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'trickle', bytes: 2000 });
     assert.deepEqual(report.outcomes, { eof: 1 });
     assert.equal(report.sha256, sha256(pattern(2000)));
@@ -54,7 +53,7 @@ async function trickle(stage: Stage): Promise<void> {
 async function bursts(stage: Stage): Promise<void> {
   const server = await upstream(stage, 'source', 3000);
   await stage.weir({ services: webServices() });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'burst', bytes: 700, count: 500, parallel: 50 });
     assert.deepEqual(report.outcomes, { eof: 500 }, 'nothing hangs, nothing is reset');
     assert.equal(report.read, 500 * 3000, 'everything from the upstream has arrived');
@@ -69,9 +68,9 @@ async function burstsBeforeTheDial(stage: Stage): Promise<void> {
   // The upstream is deaf while the clients burst, and hears the repeated SYN a second later.
   const rules = 'table inet deaf { chain in { type filter hook input priority 0; tcp dport 8080 drop; }; }';
   await stage.neighbour.check(['nft', rules]);
-  const clients = TARGETS.map((target) =>
-    runClients(stage.host, target, { mode: 'burst', bytes: 700, count: 100, parallel: 100 }),
-  );
+  const clients = stage
+    .targets()
+    .map((target) => runClients(stage.host, target, { mode: 'burst', bytes: 700, count: 100, parallel: 100 }));
   await new Promise((resolve) => setTimeout(resolve, 700));
   await stage.neighbour.check(['nft', 'delete table inet deaf']);
   for (const report of await Promise.all(clients)) {
@@ -84,7 +83,7 @@ async function burstsBeforeTheDial(stage: Stage): Promise<void> {
 async function clientEndsFirst(stage: Stage): Promise<void> {
   await upstream(stage, 'sink');
   await stage.weir({ services: webServices() });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'burst', bytes: 100_000, count: 20, parallel: 5 });
     assert.deepEqual(report.outcomes, { eof: 20 });
     const answer = `${JSON.stringify({ length: 100_000, sha256: sha256(pattern(100_000)) })}\n`;
@@ -95,7 +94,7 @@ async function clientEndsFirst(stage: Stage): Promise<void> {
 async function upstreamEndsFirst(stage: Stage): Promise<void> {
   const server = await upstream(stage, 'source', 5000);
   await stage.weir({ services: webServices() });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'late', bytes: 100_000, count: 20, parallel: 5 });
     assert.deepEqual(report.outcomes, { eof: 20 });
     assert.equal(report.sha256, sha256(pattern(5000)));
@@ -106,7 +105,7 @@ async function upstreamEndsFirst(stage: Stage): Promise<void> {
 async function upstreamResets(stage: Stage): Promise<void> {
   await upstream(stage, 'reset-late');
   const weir = await stage.weir({ services: webServices() });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'exchange', count: 20, parallel: 5 });
     assert.deepEqual(report.outcomes, { ECONNRESET: 20 });
   }
@@ -116,13 +115,13 @@ async function upstreamResets(stage: Stage): Promise<void> {
 async function clientResets(stage: Stage): Promise<void> {
   const server = await upstream(stage, 'echo');
   const weir = await stage.weir({ services: webServices() });
-  const clients = TARGETS.map((target) => {
+  const clients = stage.targets().map((target) => {
     const args = clientArguments(target, { mode: 'hold', count: 5, timeoutMs: 60_000 });
     return stage.host.spawn(peerCommand('tcp-client', args));
   });
   for (const client of clients) await client.waitFor(/held 5/);
   // A client that is killed closes with FIN; SO_LINGER 0 is what resets.
-  for (const target of TARGETS) await runClients(stage.host, target, { mode: 'reset', bytes: 10, count: 10 });
+  for (const target of stage.targets()) await runClients(stage.host, target, { mode: 'reset', bytes: 10, count: 10 });
   await server.waitFor(/(?:error ECONNRESET\n[^]*?){20}/);
   assert.equal(countLines(server, 'error ECONNRESET'), 20, 'each reset has reached the upstream, and no other flow');
   for (const client of clients) {
@@ -136,7 +135,7 @@ async function clientResets(stage: Stage): Promise<void> {
 
 async function refused(stage: Stage): Promise<void> {
   const weir = await stage.weir({ services: webServices() });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'exchange', count: 20, parallel: 5 });
     const resets = (report.outcomes['ECONNRESET'] ?? 0) + (report.outcomes['ECONNREFUSED'] ?? 0);
     assert.equal(
@@ -152,7 +151,7 @@ async function silent(stage: Stage): Promise<void> {
   const rules = 'table inet deaf { chain in { type filter hook input priority 0; tcp dport 8080 drop; }; }';
   await stage.neighbour.check(['nft', rules]);
   const weir = await stage.weir({ services: webServices(), timeouts: { connect: '1s' } });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'exchange', count: 20, parallel: 20 });
     assert.deepEqual(report.outcomes, { ECONNRESET: 20 });
     assert.ok(report.ms >= 800 && report.ms < 8000, `reset after the connect timeout, not after ${report.ms} ms`);
@@ -163,7 +162,7 @@ async function silent(stage: Stage): Promise<void> {
 async function idle(stage: Stage): Promise<void> {
   await upstream(stage, 'silent');
   const weir = await stage.weir({ services: webServices(), timeouts: { idle: '1s' } });
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     const report = await runClients(stage.host, target, { mode: 'listen', count: 5, parallel: 5, timeoutMs: 8000 });
     assert.deepEqual(report.outcomes, { ECONNRESET: 5 });
   }

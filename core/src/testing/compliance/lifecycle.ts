@@ -7,8 +7,6 @@ import { onStage, type ComplianceCase } from './case.ts';
 import { SIDES, type Stage } from './stage.ts';
 import { webServices } from './steering.ts';
 
-const TARGETS = SIDES.map(({ capturedHost }) => `${capturedHost}:80`);
-
 /** An echo server behind both captured prefixes. */
 async function echo(stage: Stage): Promise<void> {
   const listen = SIDES.flatMap(({ any }) => ['--listen', `${any}:8080`]);
@@ -19,7 +17,7 @@ async function echo(stage: Stage): Promise<void> {
 async function hold(
   stage: Stage,
   count: number,
-  targets: readonly string[] = TARGETS,
+  targets: readonly string[] = stage.targets(),
 ): Promise<readonly HostProcess[]> {
   const clients = targets.map((target) => {
     const args = clientArguments(target, { mode: 'hold', count, timeoutMs: 120_000 });
@@ -61,7 +59,7 @@ async function untouched(stage: Stage): Promise<void> {
   const lines = new Set(during.split('\n'));
   const gone = before.split('\n').filter((line) => line !== '' && !lines.has(line));
   assert.deepEqual(gone, [], 'what was there before is still there while Weir runs');
-  for (const target of TARGETS) {
+  for (const target of stage.targets()) {
     assert.deepEqual((await runClients(stage.host, target, { mode: 'exchange' })).outcomes, { eof: 1 });
   }
   assert.equal((await weir.stop()).code, 0);
@@ -160,14 +158,14 @@ async function owners(stage: Stage): Promise<void> {
   const [four, six] = webServices();
   const first = await stage.weir({ services: [four], owner: 'first', timeouts: { drain: '1s' } });
   const second = await stage.weir({ services: [six], owner: 'second', timeouts: { drain: '1s' } });
-  const held = await hold(stage, 3, TARGETS.slice(1));
-  for (const target of TARGETS) {
+  const held = await hold(stage, 3, stage.targets().slice(1));
+  for (const target of stage.targets()) {
     assert.deepEqual((await runClients(stage.host, target, { mode: 'exchange' })).outcomes, { eof: 1 });
   }
   assert.equal((await first.ended(1)).length, 1, 'each owner has its own flow');
   assert.equal((await second.ended(1)).length, 1, 'each owner has its own flow');
   assert.equal((await first.stop()).code, 0);
-  assert.deepEqual((await runClients(stage.host, TARGETS[1] ?? '', { mode: 'exchange' })).outcomes, { eof: 1 });
+  assert.deepEqual((await runClients(stage.host, stage.targets()[1] ?? '', { mode: 'exchange' })).outcomes, { eof: 1 });
   await release(held, 3);
   assert.equal((await second.stop()).code, 0);
   assert.equal(await stage.host.state(), before);
@@ -178,7 +176,7 @@ async function descriptors(stage: Stage): Promise<void> {
   const weir = await stage.weir({ services: webServices() });
   // Pools fill up once; what is compared is a busy instance with a busier one.
   const load = async (flows: number) => {
-    for (const target of TARGETS) {
+    for (const target of stage.targets()) {
       const report = await runClients(stage.host, target, {
         mode: 'exchange',
         bytes: 200_000,
@@ -187,7 +185,7 @@ async function descriptors(stage: Stage): Promise<void> {
       });
       assert.deepEqual(report.outcomes, { eof: flows });
     }
-    await runClients(stage.host, TARGETS[0] ?? '', { mode: 'reset', count: 20, parallel: 5 });
+    await runClients(stage.host, stage.targets()[0] ?? '', { mode: 'reset', count: 20, parallel: 5 });
   };
   await load(100);
   const settled = async () => {
@@ -209,12 +207,17 @@ async function descriptors(stage: Stage): Promise<void> {
   assert.ok(pipes <= 80, `the pipe pool is bounded by what runs at once, and has grown by ${pipes}: ${told}`);
 }
 
-export const LIFECYCLE_CASES: readonly ComplianceCase[] = [
-  onStage('foreign rules, routes and devices are untouched, and everything is as before after a stop', untouched),
-  onStage('an update captures what came, leaves what went, and living flows go on', updates, { routed: true }),
-  onStage('a drain takes no new flow and lets the living ones end', drains, { routed: true }),
+/** Those that hold for mechanisms without capture too. */
+export const EXPLICIT_LIFECYCLE_CASES: readonly ComplianceCase[] = [
   onStage('a stop resets what outlives the drain deadline', deadline),
   onStage('a second signal stops now, and the host is as before', secondSignal),
   onStage('two owners run side by side, and stopping one leaves the flows of the other', owners),
   onStage('no descriptor is left when flows have ended', descriptors),
+];
+
+export const LIFECYCLE_CASES: readonly ComplianceCase[] = [
+  onStage('foreign rules, routes and devices are untouched, and everything is as before after a stop', untouched),
+  onStage('an update captures what came, leaves what went, and living flows go on', updates, { routed: true }),
+  onStage('a drain takes no new flow and lets the living ones end', drains, { routed: true }),
+  ...EXPLICIT_LIFECYCLE_CASES,
 ];

@@ -13,6 +13,8 @@ export interface ComplianceEnvironment {
   readonly interceptor: string;
   /** argv of `weir`; default: this build's. */
   readonly command?: readonly string[];
+  /** It captures nothing: clients connect to listeners. For {@link EXPLICIT_TCP_CASES}. */
+  readonly explicit?: boolean;
   /** Merged into every configuration, e.g. `plugins` or `interceptors`. */
   readonly config?: ConfigurationDocument;
 }
@@ -64,6 +66,20 @@ export interface Seen {
   readonly server: string;
   readonly source: { readonly address: string; readonly port: number };
   readonly local: { readonly address: string; readonly port: number };
+}
+
+function listenerOf({ family }: Pick<Side, 'family'>, port: number): string {
+  return `${family === 4 ? '127.0.0.1' : '[::1]'}:${1000 + port}`;
+}
+
+/** A service of one prefix and one port, with the listener that clients of an explicit mechanism connect to. */
+function withListener(service: {
+  readonly addresses: readonly string[];
+  readonly ports: readonly number[];
+}): typeof service & { readonly listen: string } {
+  const [address = ''] = service.addresses;
+  const [port = 0] = service.ports;
+  return { ...service, listen: listenerOf({ family: address.includes(':') ? 6 : 4 }, port) };
 }
 
 export interface StageOptions {
@@ -123,12 +139,24 @@ export class Stage implements AsyncDisposable {
 
   /** A configuration for the interceptor under test, quiet about names unless the case asks for them. */
   configuration(config: ConfigurationDocument): ConfigurationDocument {
+    const { services } = config;
     return {
       interceptor: this.environment.interceptor,
       resolver: { listen: [], reach: 'none', test: 'off' },
       ...this.environment.config,
       ...config,
+      ...(this.environment.explicit && Array.isArray(services) ? { services: services.map(withListener) } : {}),
     };
+  }
+
+  /** Where clients connect to for a service of one of these ports: the captured address, or the service's listener. */
+  target(side: Side, port = 80): string {
+    return this.environment.explicit ? listenerOf(side, port) : `${side.capturedHost}:${port}`;
+  }
+
+  /** {@link target} of each side. */
+  targets(port = 80): readonly string[] {
+    return SIDES.map((side) => this.target(side, port));
   }
 
   /** An HTTP server on the neighbour; on every address it has. */
