@@ -7,4 +7,5 @@ export { buildLookupTable } from './lookup-build.ts';
 export { LookupTable, type LookupTableData } from './lookup-table.ts';
 export { compileNames, NameTable, NO_PATTERN } from './names.ts';
 export type { CapturedService, NumberedService } from './rules.ts';
-export { type Decision, DENY, NONE, SPARE } from './verdict.ts';
+export { type Segment, sourceSegments } from './segments.ts';
+export { type Decision, DENY, isSteered, NONE, SPARE } from './verdict.ts';
