@@ -13,3 +13,7 @@ export * from './interceptor-compliance.ts';
 export * from './weir-process.ts';
 export * from './memory-changes.ts';
 export * from './thread-namespace.ts';
+export * from './interceptor-instance.ts';
+export * from './plan-input.ts';
+export * from './single-flows.ts';
+export * from './tproxy-instance.ts';

@@ -11,6 +11,7 @@ import { EXPLICIT_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycl
 import { STEERING_CASES } from './compliance/steering.ts';
 
 export type { ComplianceCase } from './compliance/case.ts';
+export { HOOK_CASES, type HookCase, type HookEnvironment } from './compliance/hooks.ts';
 export type { ComplianceEnvironment } from './compliance/stage.ts';
 
 /** TCP over IPv4 and IPv6, connections made on the host itself. */
