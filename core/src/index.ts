@@ -2,6 +2,9 @@
 export * from './api/index.ts';
 export * from './capture/index.ts';
 export { hostFacts } from './host/facts.ts';
+export { tproxyPoints, usablePoints } from './host/tproxy-points.ts';
+export { routingSteps, tproxyFamilies } from './host/tproxy-routing.ts';
+export { cleanUpTproxyRouting, LiveTproxyRouting } from './host/tproxy-routing-live.ts';
 export type { Configuration } from './config/model.ts';
 export { configuration } from './engine/configuration.ts';
 export { Weir, type StartOptions } from './engine/engine.ts';

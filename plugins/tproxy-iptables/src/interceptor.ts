@@ -1,0 +1,175 @@
+/** The tproxy-iptables interceptor: TPROXY by chains of its own, policy routing beside them. README.md says what it changes. */
+import {
+  type BoundPoint,
+  type Drift,
+  type HostChange,
+  hostFacts,
+  type Interceptor,
+  type InterceptorContext,
+  LiveTproxyRouting,
+  type PlanInput,
+  type PointSpec,
+  type ProbeResult,
+  tproxyFamilies,
+  UnsupportedError,
+} from '@weir/core';
+import { chainPrefix } from './chain-names.ts';
+import { LiveChains } from './live-chains.ts';
+import type { TproxyIptablesOptions } from './options.ts';
+import { pointsOn } from './points.ts';
+import { probe } from './probe.ts';
+import { commandName, INSTALL } from './programs.ts';
+import { type Choice, chooseVariant } from './variant.ts';
+
+interface Running {
+  readonly chains: readonly LiveChains[];
+  readonly routing: LiveTproxyRouting;
+}
+
+export class TproxyIptablesInterceptor implements Interceptor {
+  readonly #context: InterceptorContext;
+  readonly #variant: TproxyIptablesOptions['variant'];
+  #choice: Choice | undefined;
+  #running: Running | undefined;
+  /** Ids of our changes of the host, oldest first. */
+  readonly #changes: string[] = [];
+
+  constructor(context: InterceptorContext, { variant = 'auto' }: Partial<TproxyIptablesOptions>) {
+    this.#context = context;
+    this.#variant = variant;
+  }
+
+  async probe(signal: AbortSignal): Promise<ProbeResult> {
+    signal.throwIfAborted();
+    return probe(this.#variant);
+  }
+
+  async provision(signal: AbortSignal): Promise<readonly PointSpec[]> {
+    signal.throwIfAborted();
+    this.#choice ??= await this.#choose();
+    return pointsOn(hostFacts());
+  }
+
+  async start(input: PlanInput, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#running) throw new TypeError('start() was called twice without stop().');
+    if (input.set.scopes.forward) {
+      throw new UnsupportedError({
+        problem: 'The tproxy-iptables interceptor does not steer forwarded traffic yet.',
+        remedy: 'Forward comes later; leave `forward` out of `capture.scopes`.',
+      });
+    }
+    this.#choice ??= await this.#choose();
+    const { programs, because } = this.#choice;
+    const running = {
+      chains: tproxyFamilies(input).map((family) => new LiveChains(programs, family, input)),
+      routing: new LiveTproxyRouting(input),
+    };
+    try {
+      for (const change of [...running.routing.changes(), ...chainChanges(input, running.chains)]) {
+        signal.throwIfAborted();
+        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
+        await this.#context.host.change(change);
+        this.#changes.push(change.id);
+      }
+    } catch (error) {
+      await this.#undoAll();
+      throw error;
+    }
+    this.#running = running;
+    this.#context.log.debug({ variant: programs.variant, because }, 'iptables steers');
+  }
+
+  async update(input: PlanInput, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { chains, routing } = this.#started();
+    const routes = routing.prepare(input);
+    const back: Array<() => Promise<void>> = [];
+    try {
+      for (const family of chains) {
+        // eslint-disable-next-line no-await-in-loop -- each is undone when a later one fails
+        back.push(await family.update(input));
+      }
+    } catch (error) {
+      // eslint-disable-next-line no-await-in-loop -- newest first
+      for (const undo of back.toReversed()) await undo();
+      routes.undo();
+      throw error;
+    }
+    routes.commit();
+  }
+
+  async rebind(points: readonly BoundPoint[]): Promise<void> {
+    // A point keeps its port while any of its sockets lives; the rules name the port and nothing else of it.
+    this.#context.log.debug({ points: points.map((point) => `${point.id}:${point.port}`) }, 'points were bound again');
+  }
+
+  async verify(signal: AbortSignal): Promise<readonly Drift[]> {
+    signal.throwIfAborted();
+    const { chains, routing } = this.#started();
+    const drifts = await Promise.all(chains.map((family) => family.verify()));
+    return [...drifts.flat(), ...routing.verify()];
+  }
+
+  async repair(drift: readonly Drift[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { chains, routing } = this.#started();
+    routing.repair(new Set(drift.map((each) => each.object)));
+    for (const family of chains) {
+      const command = commandName(family.family);
+      // eslint-disable-next-line no-await-in-loop -- two programs at once gain nothing
+      if (drift.some(({ object }) => object.startsWith(`${command} `))) await family.repair();
+    }
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    // eslint-disable-next-line no-await-in-loop -- two programs at once gain nothing
+    for (const family of this.#running?.chains ?? []) await family.drain();
+  }
+
+  async stop(): Promise<void> {
+    try {
+      await this.#undoAll();
+    } finally {
+      this.#running = undefined;
+      this.#choice = undefined;
+    }
+  }
+
+  #started(): Running {
+    if (!this.#running) throw new TypeError('The interceptor is not started.');
+    return this.#running;
+  }
+
+  async #choose(): Promise<Choice> {
+    const choice = await chooseVariant(this.#variant);
+    if (choice) return choice;
+    throw new UnsupportedError({
+      problem:
+        this.#variant === 'auto'
+          ? 'The programs of iptables are not on this machine.'
+          : `The programs of iptables (${this.#variant}) are not on this machine.`,
+      remedy: INSTALL,
+    });
+  }
+
+  async #undoAll(): Promise<void> {
+    for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
+      // eslint-disable-next-line no-await-in-loop -- newest first
+      await this.#context.host.undo(id);
+      this.#changes.pop();
+    }
+  }
+}
+
+function chainChanges(input: PlanInput, families: readonly LiveChains[]): readonly HostChange[] {
+  const prefix = chainPrefix(input.owner);
+  return families.map((chains) => ({
+    id: chains.name,
+    describe: `make the ${commandName(chains.family)} chains ${prefix}*`,
+    undoData: { kind: 'chains', family: chains.family, prefix },
+    do: () => chains.create(),
+    undo: () => chains.remove(),
+  }));
+}

@@ -1,0 +1,120 @@
+/**
+ * What the programs do not tell about the kernel's tables: whether anything changed since we looked, and which built-in
+ * chains are there only because iptables made them for us.
+ */
+import { readFileSync } from 'node:fs';
+import type { Family } from '@weir/core';
+import {
+  AF_INET,
+  AF_INET6,
+  libc,
+  nftBaseChains,
+  nftTable,
+  removeEmptyNft,
+  rulesetGeneration,
+  SOCK_CLOEXEC,
+  SOCK_RAW,
+  SOL_IP,
+  SOL_IPV6,
+} from '@weir/core/sys';
+import type { TableName } from './chains.ts';
+import type { Variant } from './programs.ts';
+
+/** The tables we put anything into. */
+export const TABLES: readonly TableName[] = ['filter', 'mangle'];
+
+/** linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h; the same number in both. */
+const IPT_SO_GET_INFO = 64;
+/** struct ipt_getinfo: name 32 · valid_hooks u32 · hook_entry 5×u32 · underflow 5×u32 · num_entries u32 · size u32. */
+const GETINFO_LENGTH = 84;
+/** Any will do that only root may have (linux/in.h, IPPROTO_RAW), as libiptc does. */
+const IPPROTO_RAW = 255;
+
+function nftFamily(family: Family): 'ip' | 'ip6' {
+  return family === 4 ? 'ip' : 'ip6';
+}
+
+function legacyInfo(family: Family, table: string): string | undefined {
+  const fd = libc.socket(family === 4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW);
+  if (fd < 0) return undefined;
+  try {
+    const info = Buffer.alloc(GETINFO_LENGTH);
+    info.write(table, 'latin1');
+    const level = family === 4 ? SOL_IP : SOL_IPV6;
+    if (libc.getsockopt(fd, level, IPT_SO_GET_INFO, info, Int32Array.of(GETINFO_LENGTH)) !== 0) return undefined;
+    return info.toString('hex', 32);
+  } finally {
+    libc.close(fd);
+  }
+}
+
+/**
+ * A text that changes when the tables do. nft: with any change of any table. Legacy: with the number, the size or the
+ * place of rules, which a rule in another's stead may leave as they are. `undefined` when the kernel does not say.
+ */
+export function fingerprint(variant: Variant, family: Family): string | undefined {
+  if (variant === 'nft') return String(rulesetGeneration());
+  const infos = TABLES.map((table) => legacyInfo(family, table));
+  return infos.includes(undefined) ? undefined : infos.join(' ');
+}
+
+/** Tables of legacy iptables that exist in this namespace; naming another one to a program would make it. */
+export function legacyTables(family: Family): readonly string[] {
+  try {
+    const names = readFileSync(`/proc/thread-self/net/${family === 4 ? 'ip' : 'ip6'}_tables_names`, 'utf8');
+    return names.split('\n').filter((name) => name !== '');
+  } catch {
+    return [];
+  }
+}
+
+/** Built-in chains that nf_tables has for iptables now, and whether there is a table to hold them. */
+export interface BuiltIns {
+  readonly table: TableName;
+  readonly exists: boolean;
+  readonly chains: readonly string[];
+}
+
+export function builtIns(family: Family): readonly BuiltIns[] {
+  return TABLES.map((table) => ({
+    table,
+    exists: nftTable(nftFamily(family), table) !== undefined,
+    chains: nftBaseChains(nftFamily(family), table).map((chain) => chain.name),
+  }));
+}
+
+/** Takes away the empty built-in chains that were not there before, and the tables. What somebody uses now stays. */
+export function restoreBuiltIns(family: Family, before: readonly BuiltIns[]): void {
+  for (const { table, exists, chains } of before) {
+    const now = nftBaseChains(nftFamily(family), table);
+    const unused = now.filter((chain) => !chains.includes(chain.name) && chain.uses === 0 && chain.accepts);
+    removeUnused(
+      family,
+      table,
+      unused.map((chain) => chain.name),
+      !exists,
+    );
+  }
+}
+
+/** Takes away tables in which there is nothing but empty built-in chains that accept: they are as good as absent. */
+export function removeUnusedTables(family: Family): void {
+  for (const table of TABLES) {
+    const state = nftTable(nftFamily(family), table);
+    if (!state) continue;
+    const chains = nftBaseChains(nftFamily(family), table);
+    if (state.uses !== chains.length || chains.some((chain) => chain.uses > 0 || !chain.accepts)) continue;
+    removeUnused(
+      family,
+      table,
+      chains.map((chain) => chain.name),
+      true,
+    );
+  }
+}
+
+function removeUnused(family: Family, table: TableName, chains: readonly string[], whole: boolean): void {
+  if (whole && removeEmptyNft(nftFamily(family), table, { chains, whole: true })) return;
+  // Somebody else uses the table; one chain at a time, since they may have taken any.
+  for (const chain of chains) removeEmptyNft(nftFamily(family), table, { chains: [chain], whole: false });
+}
