@@ -1,17 +1,51 @@
 /**
- * Runs the compliance cases against interceptors and prints a table: `npm run compliance [-- nft …] [--only TEXT]`.
- * Ends with exit code 1 when a case fails, 7 when private hosts cannot be made here.
+ * Runs the compliance cases against interceptors and prints a table: `npm run compliance [-- nft …] [--only TEXT]`. Without
+ * names: every built one.
+ * Ends with exit code 1 when a case fails, 2 when there is no such interceptor, 7 when private hosts cannot be made here.
  */
 import { parseArgs } from 'node:util';
-import { WeirError } from '@weir/core';
-import { reexecInUserNamespace, TCP_OUTPUT_CASES, TestNetwork, type ComplianceCase } from '@weir/core/testing';
+import { UsageError, WeirError, type InterceptorDefinition, type Plugin } from '@weir/core';
+import {
+  EXPLICIT_TCP_CASES,
+  HOOK_CASES,
+  reexecInUserNamespace,
+  TCP_OUTPUT_CASES,
+  TestNetwork,
+} from '@weir/core/testing';
 
-async function outcomeOf(each: ComplianceCase, interceptor: string): Promise<Error | undefined> {
+const PACKAGES = ['nft', 'tproxy-iptables', 'ebpf-sklookup', 'tun', 'proxy'];
+
+interface Case {
+  readonly name: string;
+  readonly timeoutMs: number;
+  readonly run: () => Promise<void>;
+}
+
+async function definitions(): Promise<ReadonlyArray<InterceptorDefinition<never>>> {
+  const plugins = await Promise.all(
+    PACKAGES.map(async (id) => ((await import(`@weir/${id}`)) as { readonly default: Plugin }).default),
+  );
+  return plugins.flatMap(({ interceptors = [] }) => interceptors).filter(({ built }) => built !== false);
+}
+
+/** Hooks come last: they leave this process in other namespaces. */
+function casesFor(definition: InterceptorDefinition<never>): readonly Case[] {
+  const { transparent } = definition.capabilities;
+  const environment = { interceptor: definition.id, explicit: !transparent };
+  const flows = transparent ? TCP_OUTPUT_CASES : EXPLICIT_TCP_CASES;
+  const hooks = transparent ? HOOK_CASES : [];
+  return [
+    ...flows.map(({ name, timeoutMs, run }) => ({ name, timeoutMs, run: () => run(environment) })),
+    ...hooks.map(({ name, timeoutMs, run }) => ({ name: `hooks: ${name}`, timeoutMs, run: () => run({ definition }) })),
+  ];
+}
+
+async function outcomeOf(each: Case): Promise<Error | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<Error>((resolve) => {
     timer = setTimeout(() => resolve(new Error(`not done after ${each.timeoutMs} ms`)), each.timeoutMs);
   });
-  const outcome = each.run({ interceptor }).then(
+  const outcome = each.run().then(
     () => undefined,
     (error: unknown) => (error instanceof Error ? error : new Error(String(error))),
   );
@@ -20,23 +54,38 @@ async function outcomeOf(each: ComplianceCase, interceptor: string): Promise<Err
   return result;
 }
 
-async function table(interceptors: readonly string[], only: string): Promise<number> {
-  const cases = TCP_OUTPUT_CASES.filter(({ name }) => name.includes(only));
+async function table(interceptors: ReadonlyArray<InterceptorDefinition<never>>, only: string): Promise<number> {
   const failures: string[] = [];
-  for (const interceptor of interceptors) {
-    process.stdout.write(`${interceptor}\n`);
-    for (const each of cases) {
+  let total = 0;
+  for (const definition of interceptors) {
+    process.stdout.write(`${definition.id}\n`);
+    for (const each of casesFor(definition).filter(({ name }) => name.includes(only))) {
       const started = performance.now();
-      const error = await outcomeOf(each, interceptor);
+      const error = await outcomeOf(each);
       const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
       process.stdout.write(`  ${error ? 'FAILED' : 'passed'} ${seconds} s  ${each.name}\n`);
-      if (error) failures.push(`${interceptor}: ${each.name}\n${error.message}`);
+      total++;
+      if (error) failures.push(`${definition.id}: ${each.name}\n${error.message}`);
     }
   }
   for (const failure of failures) process.stdout.write(`\n${failure}\n`);
-  const total = cases.length * interceptors.length;
   process.stdout.write(`\n${total - failures.length} passed, ${failures.length} failed, 0 skipped\n`);
   return failures.length === 0 ? 0 : 1;
+}
+
+function chosen(
+  known: ReadonlyArray<InterceptorDefinition<never>>,
+  names: readonly string[],
+): ReadonlyArray<InterceptorDefinition<never>> {
+  if (names.length === 0) return known;
+  return names.map((name) => {
+    const found = known.find(({ id }) => id === name);
+    if (found) return found;
+    throw new UsageError({
+      problem: `There is no built interceptor "${name}".`,
+      remedy: `Choose from ${known.map(({ id }) => id).join(', ')}.`,
+    });
+  });
 }
 
 async function main(): Promise<number> {
@@ -44,10 +93,11 @@ async function main(): Promise<number> {
     options: { only: { type: 'string', default: '' } },
     allowPositionals: true,
   });
+  const interceptors = chosen(await definitions(), positionals);
   const nested = await reexecInUserNamespace();
   if (nested !== undefined) return nested;
   await (await TestNetwork.create())[Symbol.asyncDispose]();
-  return table(positionals.length > 0 ? positionals : ['nft'], values.only);
+  return table(interceptors, values.only);
 }
 
 try {
@@ -55,5 +105,5 @@ try {
 } catch (error) {
   if (!(error instanceof WeirError)) throw error;
   process.stderr.write(`${error.problem}\n${error.remedy}\n`);
-  process.exitCode = error.code === 'WEIR_UNSUPPORTED' ? 7 : 1;
+  process.exitCode = { WEIR_UNSUPPORTED: 7, WEIR_USAGE: 2 }[error.code] ?? 1;
 }
