@@ -8,12 +8,13 @@ import { AlreadyRunningError, NotPermittedError, WeirError } from '../api/errors
 import type { HostNumbers } from '../api/host.ts';
 import type { InterceptorDefinition } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
-import { cleanUpResolvConf } from '../dns/resolv-conf-claim.ts';
+import { backupPath, cleanUpResolvConf } from '../dns/resolv-conf-claim.ts';
 import { readLeftovers } from '../host/change.ts';
 import { readHolder, tryLock, waitForLock, type LockHolder } from '../host/lock.ts';
 import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
 import { knownOwners, makeStateDirectory, stateDirectory } from '../host/state-directory.ts';
 import { loadPlugins } from '../registry/load.ts';
+import { hasCapability } from '../sys/capabilities.ts';
 
 /** How long a keeper or another clean-up may take before this one gives up. Milliseconds. */
 const OTHERS_TIMEOUT = 10_000;
@@ -46,6 +47,12 @@ export async function cleanUp(options: CleanUpOptions): Promise<readonly string[
 
 async function cleanUpOwner(owner: string, options: CleanUpOptions): Promise<readonly string[]> {
   const directory = stateDirectory(owner);
+  if (!hasCapability('CAP_NET_ADMIN') && mayHoldMore(directory)) {
+    throw new NotPermittedError({
+      problem: 'What a run has left in the kernel cannot be looked for without privileges.',
+      remedy: 'Run `weir cleanup` as root, or with CAP_NET_ADMIN.',
+    });
+  }
   makeStateDirectory(directory);
   const path = join(directory, 'lock');
   const role = options.role ?? 'cleanup';
@@ -53,6 +60,10 @@ async function cleanUpOwner(owner: string, options: CleanUpOptions): Promise<rea
   if (lock === undefined && readHolder(path)?.role !== 'run') lock = await waitForLock(path, role, OTHERS_TIMEOUT);
   if (lock === undefined) throw alreadyRunning(owner, readHolder(path));
   try {
+    if (!hasCapability('CAP_NET_ADMIN')) {
+      removeStateFiles(directory);
+      return [`the state directory ${directory}`];
+    }
     const { interceptors } = await builtDefinitions();
     const removed = await removeLeftovers(owner, interceptors, options.log);
     removeStateFiles(directory);
@@ -60,6 +71,12 @@ async function cleanUpOwner(owner: string, options: CleanUpOptions): Promise<rea
   } finally {
     lock.release();
   }
+}
+
+/** Not after a run that only listened: it has changed nothing, and its journal says so. */
+function mayHoldMore(directory: string): boolean {
+  if (!existsSync(directory) || existsSync(backupPath(directory))) return true;
+  return readLeftovers(join(directory, 'journal')).length > 0;
 }
 
 export function alreadyRunning(owner: string, holder: LockHolder | undefined): AlreadyRunningError {
