@@ -1,13 +1,9 @@
 /** Removes what a killed process left: found by the table's name, the routing protocol id and the owner's numbers. */
-import type { CleanUpContext, Family } from '@weir/core';
-import { formatRule } from '@weir/core/sys';
-import { emptyTable, ownRules, ownTables, removeRule, ruleName, tableNameOf } from './live-routing.ts';
+import { type CleanUpContext, cleanUpTproxyRouting } from '@weir/core';
+import { nftTable } from '@weir/core/sys';
 import { removeTable } from './live-table.ts';
-import { tableState } from './nfnetlink.ts';
 import { Ruleset } from './ruleset.ts';
 import { tableName } from './table.ts';
-
-const FAMILIES: readonly Family[] = [4, 6];
 
 /**
  * Steering first, then the rules, then the routes.
@@ -22,7 +18,7 @@ export function cleanUp({ owner, numbers, log }: CleanUpContext): readonly strin
   };
   const table = tableName(owner);
   // nft itself is only needed when there is a table to delete.
-  if (tableState(table)) {
+  if (nftTable('inet', table)) {
     const ruleset = new Ruleset();
     try {
       if (removeTable(ruleset, table)) note(`nft table inet ${table}`);
@@ -30,15 +26,6 @@ export function cleanUp({ owner, numbers, log }: CleanUpContext): readonly strin
       ruleset.close();
     }
   }
-  for (const family of FAMILIES) {
-    for (const rule of ownRules(family, numbers)) {
-      removeRule(rule);
-      note(`${ruleName(rule)} (${formatRule(rule)})`);
-    }
-    for (const number of ownTables(family, numbers)) {
-      const count = emptyTable(family, number, numbers.protocolId);
-      note(`${tableNameOf(family, number)} (${count} routes)`);
-    }
-  }
+  cleanUpTproxyRouting(numbers, note);
   return removed;
 }

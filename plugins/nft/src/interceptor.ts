@@ -6,14 +6,13 @@ import {
   hostFacts,
   type Interceptor,
   type InterceptorContext,
+  LiveTproxyRouting,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
   UnsupportedError,
 } from '@weir/core';
-import { formatRule } from '@weir/core/sys';
 import { OBJECT } from './listing.ts';
-import { addRoutes, addRule, emptyTable, LiveRouting, removeRule, ruleName, tableNameOf } from './live-routing.ts';
 import { LiveTable } from './live-table.ts';
 import { pointsOn } from './points.ts';
 import { probe } from './probe.ts';
@@ -21,7 +20,7 @@ import { Ruleset } from './ruleset.ts';
 
 interface Running {
   readonly table: LiveTable;
-  readonly routing: LiveRouting;
+  readonly routing: LiveTproxyRouting;
 }
 
 export class NftInterceptor implements Interceptor {
@@ -56,9 +55,9 @@ export class NftInterceptor implements Interceptor {
       });
     }
     this.#ruleset ??= new Ruleset();
-    const running = { table: new LiveTable(this.#ruleset, input), routing: new LiveRouting(input) };
+    const running = { table: new LiveTable(this.#ruleset, input), routing: new LiveTproxyRouting(input) };
     try {
-      for (const change of this.#startChanges(input, running)) {
+      for (const change of startChanges(running)) {
         signal.throwIfAborted();
         // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
         await this.#context.host.change(change);
@@ -125,33 +124,6 @@ export class NftInterceptor implements Interceptor {
     return this.#running;
   }
 
-  /** Routes, rules, table: nothing is steered before it can arrive. */
-  #startChanges(input: PlanInput, { table, routing }: Running): readonly HostChange[] {
-    const protocol = input.numbers.protocolId;
-    const routes = routing.tables().map((part): HostChange => ({
-      id: tableNameOf(part.family, part.table),
-      describe: `add ${part.routes.length} IPv${part.family} routes to table ${part.table}`,
-      undoData: { kind: 'routes', family: part.family, table: part.table, protocol },
-      do: () => addRoutes(part.routes),
-      undo: () => void emptyTable(part.family, part.table, protocol),
-    }));
-    const rules = routing.rules.map((rule): HostChange => ({
-      id: ruleName(rule),
-      describe: `add the IPv${rule.family} rule ${formatRule(rule)}`,
-      undoData: { kind: 'rule', rule },
-      do: () => addRule(rule),
-      undo: () => removeRule(rule),
-    }));
-    const nft: HostChange = {
-      id: OBJECT.table(table.name),
-      describe: `make the nftables table inet ${table.name}`,
-      undoData: { kind: 'table', table: table.name },
-      do: () => table.create(),
-      undo: () => table.remove(),
-    };
-    return [...routes, ...rules, nft];
-  }
-
   async #undoAll(): Promise<void> {
     for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
       // eslint-disable-next-line no-await-in-loop -- newest first
@@ -159,4 +131,16 @@ export class NftInterceptor implements Interceptor {
       this.#changes.pop();
     }
   }
+}
+
+/** Routes, rules, table: nothing is steered before it can arrive. */
+function startChanges({ table, routing }: Running): readonly HostChange[] {
+  const nft: HostChange = {
+    id: OBJECT.table(table.name),
+    describe: `make the nftables table inet ${table.name}`,
+    undoData: { kind: 'table', table: table.name },
+    do: () => table.create(),
+    undo: () => table.remove(),
+  };
+  return [...routing.changes(), nft];
 }

@@ -1,18 +1,18 @@
 /** Our table in the kernel: made, changed, looked at, mended, removed. */
 import { type Drift, HostChangeError, type PlanInput, UnsupportedError } from '@weir/core';
+import { nftTable, rulesetGeneration } from '@weir/core/sys';
 import { changeTable } from './change-table.ts';
 import { addChain, addRules, addSet, createTable, deleteChain, deleteSet, deleteTable, fillTable } from './commands.ts';
 import { changeElements, flushChain } from './commands.ts';
 import { elementOf } from './elements.ts';
 import { listedElements, OBJECT, readListing, rulesAsListed, type RulesAsListed, tableDrift } from './listing.ts';
-import { rulesetGeneration, tableState } from './nfnetlink.ts';
 import type { NftCommand } from './nftables-json/index.ts';
 import type { Ruleset } from './ruleset.ts';
 import { chainsOf, setsOf, type TableContent, tableName, tableOf } from './table.ts';
 
 /** Deletes the table if it is there. @throws NotPermittedError when a living process owns it. */
 export function removeTable(ruleset: Ruleset, table: string): boolean {
-  if (!tableState(table)) return false;
+  if (!nftTable('inet', table)) return false;
   ruleset.apply([deleteTable(table)], `delete table inet ${table}`);
   return true;
 }
@@ -57,7 +57,7 @@ export class LiveTable {
       throw error;
     }
     this.#made = true;
-    this.#owned = tableState(table)?.owned ?? false;
+    this.#owned = nftTable('inet', table)?.owned ?? false;
     this.#remember();
   }
 
@@ -100,7 +100,7 @@ export class LiveTable {
   /** Cheap while nobody changed any table; a full comparison otherwise. Owner tables nobody else can change. */
   verify(): readonly Drift[] {
     const { table } = this.#content;
-    const state = tableState(table);
+    const state = nftTable('inet', table);
     if (!state) return [{ object: OBJECT.table(table), expected: 'present', found: 'missing' }];
     if (state.dormant) return [{ object: OBJECT.table(table), expected: 'active', found: 'dormant' }];
     if (state.owned !== this.#owned) {
@@ -120,7 +120,7 @@ export class LiveTable {
   /** Puts the named objects back, in one transaction. A table that is gone or not ours any more is made anew. */
   repair(objects: ReadonlySet<string>): void {
     const { table, chains } = this.#content;
-    const state = tableState(table);
+    const state = nftTable('inet', table);
     if (!state || objects.has(OBJECT.table(table))) {
       if (state) this.#ruleset.apply([deleteTable(table)], `delete table inet ${table}`);
       this.create();

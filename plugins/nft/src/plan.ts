@@ -1,8 +1,6 @@
 /** What `start` makes, as text in the notation of nft(8) and ip(8). Pure. */
-import type { Family, Plan, PlanInput, PlanStep } from '@weir/core';
-import { formatRule } from '@weir/core/sys';
+import { type Plan, type PlanInput, routingSteps } from '@weir/core';
 import { type NftChain, type NftRule, type NftStatement, renderTable } from './nftables-json/index.ts';
-import { describeRoute, families, routingOf } from './routing.ts';
 import { kernelSet, type TableContent, tableOf } from './table.ts';
 
 /** A rule with its place, as JSON has it. */
@@ -20,16 +18,6 @@ export function tableText({ table, sets, chains }: TableContent): string {
   });
 }
 
-function ipStep(input: PlanInput, family: Family): PlanStep {
-  const { rules, delivery, fallback } = routingOf(input);
-  const routes = [...delivery, ...fallback].filter((route) => route.destination.family === family);
-  const lines = [
-    ...routes.map((route) => `route add ${describeRoute(route)}`),
-    ...rules.filter((rule) => rule.family === family).map((rule) => `rule add ${formatRule(rule)}`),
-  ];
-  return { tool: family === 4 ? 'ip' : 'ip -6', text: `${lines.join('\n')}\n` };
-}
-
 const OWNED = '# Made with "flags owner" where the kernel has it: the table goes with the process that made it.\n';
 
 /** Routes and rules first, the table last: nothing is steered before it can arrive. */
@@ -37,9 +25,6 @@ export function planOf(input: PlanInput): Plan {
   const text = tableText(tableOf(input));
   return {
     interceptor: 'nft',
-    steps: [
-      ...families(input).map((family) => ipStep(input, family)),
-      { tool: 'nft', text: input.onCrash === 'open' ? `${OWNED}${text}` : text },
-    ],
+    steps: [...routingSteps(input), { tool: 'nft', text: input.onCrash === 'open' ? `${OWNED}${text}` : text }],
   };
 }

@@ -10,13 +10,13 @@
  * stay what they were.
  */
 import {
-  type BoundPoint,
   type CaptureSet,
   type HostNumbers,
   type OwnerMatch,
   type PlanInput,
   UnsupportedError,
   UsageError,
+  usablePoints,
 } from '@weir/core';
 import { elementOf, elementSets, type ElementSet, setId, setType } from './elements.ts';
 import { build, type NftChain, type NftExpression, type NftSet, type NftStatement } from './nftables-json/index.ts';
@@ -50,11 +50,6 @@ export function tableName(owner: string): string {
     problem: `The owner "${owner}" cannot be part of the name of an nftables table.`,
     remedy: 'Use at most 64 letters, digits, dots, dashes and underscores.',
   });
-}
-
-/** The points that this machine can deliver to. */
-export function usablePoints(input: PlanInput): readonly BoundPoint[] {
-  return input.points.filter((point) => point.network.family === 4 || input.facts.ipv6);
 }
 
 /** The element sets of an input. */

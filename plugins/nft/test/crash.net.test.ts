@@ -1,10 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { nftTable } from '@weir/core/sys';
 import { enterFreshNamespace, requires, shell, SILENT } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nft } from '../src/index.ts';
-import { tableState } from '../src/nfnetlink.ts';
 import { attempt } from './flows.ts';
 import { NUMBERS } from './input.ts';
 import { Instance, signal, state } from './instance.ts';
@@ -43,7 +43,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('after SIGKILL', () => {
     const child = await steeringProcess('open');
     expect(attempt(V4)).toBe('connected');
     await kill(child);
-    await expect.poll(() => tableState('weir_default'), { timeout: 5000 }).toBeUndefined();
+    await expect.poll(() => nftTable('inet', 'weir_default'), { timeout: 5000 }).toBeUndefined();
     expect(attempt(V4)).toBe('pending');
     const removed = await nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT });
     expect(removed).toHaveLength(8);
@@ -54,7 +54,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('after SIGKILL', () => {
     enterFreshNamespace({ uplink: true });
     const before = state();
     await kill(await steeringProcess('open', { WEIR_NFT_LIBRARY: 'off' }));
-    expect(tableState('weir_default')).toEqual({ owned: false, dormant: false });
+    expect(nftTable('inet', 'weir_default')).toMatchObject({ owned: false, dormant: false });
     expect(await nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT })).toHaveLength(9);
     expect(state()).toBe(before);
   });
@@ -75,7 +75,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('after SIGKILL', () => {
     enterFreshNamespace({ uplink: true });
     const child = await steeringProcess('open');
     await expect(nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT })).rejects.toThrow(/not permitted/);
-    expect(tableState('weir_default')).toEqual({ owned: true, dormant: false });
+    expect(nftTable('inet', 'weir_default')).toMatchObject({ owned: true, dormant: false });
     await kill(child);
   });
 });
@@ -100,7 +100,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('on an uneasy host', () =
       await new Promise((resolve) => setImmediate(resolve));
     }
     expect(updates).toBeGreaterThan(20);
-    expect(tableState('weir_default')).toEqual({ owned: true, dormant: false });
+    expect(nftTable('inet', 'weir_default')).toMatchObject({ owned: true, dormant: false });
     if (others.exitCode === null) await kill(others);
   });
 

@@ -1,9 +1,17 @@
 import { type PlanInput, UnsupportedError } from '@weir/core';
-import { AF_NETLINK, FD_CLOEXEC, libc, NETLINK_NETFILTER, SO_DOMAIN, SO_PROTOCOL, SOL_SOCKET } from '@weir/core/sys';
+import {
+  AF_NETLINK,
+  FD_CLOEXEC,
+  libc,
+  NETLINK_NETFILTER,
+  nftTable,
+  SO_DOMAIN,
+  SO_PROTOCOL,
+  SOL_SOCKET,
+} from '@weir/core/sys';
 import { descriptorsOf, enterFreshNamespace, openedSince, requires, shell, SILENT } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nft } from '../src/index.ts';
-import { tableState } from '../src/nfnetlink.ts';
 import { CASES } from './cases.ts';
 import { arrival } from './flows.ts';
 import { NUMBERS } from './input.ts';
@@ -193,7 +201,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
       process.env['WEIR_NFT_LIBRARY'] = library;
       await using weir = new Instance({ onCrash });
       await weir.start(weir.input([WEB]));
-      expect(tableState('weir_default')).toEqual({ owned, dormant: false });
+      expect(nftTable('inet', 'weir_default')).toMatchObject({ owned, dormant: false });
     }
   });
 
