@@ -2,10 +2,8 @@
  * From a captured connection in a listener's queue to a flow with a service: accept, original destination, decision.
  * Level-triggered and bounded per turn, so that accepting never starves living flows.
  */
-import { CANARY_SERVICE, NAMES_SERVICE } from '../api/capture.ts';
 import type { Prefix } from '../api/flow.ts';
 import { addressToNumber, bytesToAddress, prefixContains } from '../capture/address.ts';
-import type { LookupTable } from '../capture/lookup-table.ts';
 import { EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../sys/constants.ts';
 import { writeEpollEvent } from '../sys/epoll.ts';
 import { EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE } from '../sys/errno.ts';
@@ -13,6 +11,7 @@ import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
 import { at, type Counters } from './counters.ts';
+import type { FlowDecision } from './decision.ts';
 import type { DescriptorLedger } from './descriptor-ledger.ts';
 import type { Dialing } from './dialing.ts';
 import type { FlowLifecycle } from './flow-lifecycle.ts';
@@ -20,9 +19,7 @@ import {
   DEADLINE,
   F64,
   FAMILY,
-  GENERATION,
   I32,
-  NAME,
   ORIGINAL,
   ORIGINAL_PORT,
   POINT,
@@ -32,8 +29,7 @@ import {
   STATE,
   type FlowSlab,
 } from './flow-slab.ts';
-import type { DialStep, FromWorker, WorkerPoint } from './messages.ts';
-import type { NameDirectory } from './name-directory.ts';
+import type { WorkerPoint } from './messages.ts';
 
 /** Connections taken from one listener per turn. */
 const PER_TURN = 64;
@@ -41,23 +37,11 @@ const PER_TURN = 64;
 const PAUSE = 100;
 
 const TCP = 6;
-const NONE = -1;
-const SPARE = -2;
 
-/** Data words that mark an event as one of a listener or of the wake descriptor. */
+/** Data words that mark an event as one of a listener, of a UDP point or of the wake descriptor. */
 export const LISTENER_EVENT = 0xfffffffe;
+export const DATAGRAM_EVENT = 0xfffffffd;
 export const WAKE_EVENT = 0xffffffff;
-
-/** What the worker knows about services; replaced whole by a table message. */
-export interface ServiceTables {
-  readonly lookup: LookupTable;
-  readonly names: NameDirectory;
-  readonly plans: Map<number, readonly DialStep[]>;
-  readonly unmatched: readonly DialStep[];
-}
-
-/** Dials the flow's own destination. */
-const DIRECT: readonly DialStep[] = [{ kind: 'route', dialer: 0 }];
 
 export interface AcceptorParts {
   readonly epfd: number;
@@ -66,7 +50,7 @@ export interface AcceptorParts {
   readonly ledger: DescriptorLedger;
   readonly flows: FlowLifecycle;
   readonly dialing: Dialing;
-  readonly post: (message: FromWorker) => void;
+  readonly decision: FlowDecision;
 }
 
 export class Acceptor {
@@ -81,9 +65,6 @@ export class Acceptor {
   #spareFd = -1;
   #pausedUntil = 0;
   #listening = false;
-  tables: ServiceTables | undefined;
-  /** The tables before the last change, and until when flows that only they want are dialled directly. */
-  #retired: { readonly tables: ServiceTables; readonly until: number } | undefined;
 
   constructor(parts: AcceptorParts) {
     this.#parts = parts;
@@ -92,8 +73,8 @@ export class Acceptor {
 
   listen(points: readonly WorkerPoint[]): void {
     this.unlisten();
-    this.#points = points;
-    for (const point of points) {
+    this.#points = points.filter((point) => point.protocol === 'tcp');
+    for (const point of this.#points) {
       writeEpollEvent(this.#event, EPOLLIN, LISTENER_EVENT, point.index);
       libc.epoll_ctl(this.#parts.epfd, EPOLL_CTL_ADD, point.fd, this.#event);
     }
@@ -107,11 +88,6 @@ export class Acceptor {
     this.#listening = false;
   }
 
-  replaceTables(tables: ServiceTables, graceUntil: number): void {
-    this.#retired = this.tables && { tables: this.tables, until: graceUntil };
-    this.tables = tables;
-  }
-
   /** Goes on accepting when a pause for want of descriptors is over. */
   resumeWhenDue(now: number): void {
     if (this.#pausedUntil === 0 || now < this.#pausedUntil) return;
@@ -120,7 +96,7 @@ export class Acceptor {
   }
 
   accept(pointIndex: number, now: number): void {
-    const point = this.#points[pointIndex];
+    const point = this.#points.find(({ index }) => index === pointIndex);
     if (point === undefined || !this.#listening) return;
     for (let taken = 0; taken < PER_TURN; taken++) {
       this.#length[0] = 28;
@@ -137,12 +113,6 @@ export class Acceptor {
     }
   }
 
-  /** A flow to an assigned address that the directory did not know may go on now. */
-  named(slot: number, found: boolean, now: number): void {
-    const { flows } = this.#parts;
-    if (!found || !this.#decideNamed(slot, now)) flows.finish(slot, 'unmatched');
-  }
-
   closeSpare(): void {
     if (this.#spareFd < 0) return;
     this.#parts.ledger.closed(this.#spareFd);
@@ -151,8 +121,8 @@ export class Acceptor {
   }
 
   #take(fd: number, point: WorkerPoint, now: number): void {
-    const { slab, flows, counters, post } = this.#parts;
-    const slot = flows.open(fd, now);
+    const { slab, flows, counters, decision } = this.#parts;
+    const slot = flows.open(fd, TCP, now);
     if (slot < 0) {
       counters.totals[at.flowLimit] = (counters.totals[at.flowLimit] as number) + 1;
       this.#parts.ledger.closed(fd);
@@ -186,26 +156,10 @@ export class Acceptor {
       const { service: only, target, sources = [] } = point.original;
       flows.assign(slot, only);
       if (sources.length > 0 && !this.#comesFrom(sources, offset, words)) flows.finish(slot, 'denied');
-      else this.#parts.dialing.begin(slot, this.tables?.plans.get(only) ?? [], now, target);
+      else this.#parts.dialing.begin(slot, decision.planOf(only), now, target);
       return;
     }
-    const service = this.tables === undefined ? NONE : this.#decide(this.tables, point.family, port);
-    if (service === CANARY_SERVICE) {
-      post({
-        type: 'canary',
-        address: bytesToAddress(this.#own.subarray(offset, offset + 4 * words)),
-        port,
-        sourcePort: i32[i + SOURCE_PORT] as number,
-      });
-      flows.discard(slot);
-    } else if (service === NAMES_SERVICE) {
-      if (this.#decideNamed(slot, now)) return;
-      const address = bytesToAddress(this.#own.subarray(offset, offset + 4 * words));
-      post({ type: 'unnamed', slot, generation: i32[i + GENERATION] as number, address });
-    } else if (service >= 0) {
-      flows.assign(slot, service);
-      this.#parts.dialing.begin(slot, this.tables?.plans.get(service) ?? [], now);
-    } else this.#unmatched(slot, service, now);
+    decision.begin(slot, now);
   }
 
   /** Sees the client's address in #peer. */
@@ -213,76 +167,6 @@ export class Acceptor {
     const source = addressToNumber(bytesToAddress(this.#peer.subarray(offset, offset + 4 * words)));
     const family = words === 1 ? 4 : 6;
     return sources.some((prefix) => prefixContains(prefix, family, source));
-  }
-
-  /** Sees the packet's addresses in #own and #peer. */
-  #decide(tables: ServiceTables, family: 4 | 6, port: number): number {
-    const own = this.#ownWords;
-    const peer = this.#peerWords;
-    if (family === 4) return tables.lookup.decide4(own.getUint32(4, false), port, TCP, peer.getUint32(4, false));
-    return tables.lookup.decide6(
-      own.getUint32(8, false),
-      own.getUint32(12, false),
-      own.getUint32(16, false),
-      own.getUint32(20, false),
-      port,
-      TCP,
-      peer.getUint32(8, false),
-      peer.getUint32(12, false),
-      peer.getUint32(16, false),
-      peer.getUint32(20, false),
-    );
-  }
-
-  /** False when the directory has no name for the address. */
-  #decideNamed(slot: number, now: number): boolean {
-    const { slab, flows, dialing } = this.#parts;
-    const tables = this.tables;
-    if (tables === undefined) return false;
-    const { i32 } = slab;
-    const i = slot * I32;
-    const family = i32[i + FAMILY] as 4 | 6;
-    const entry = tables.names.find(
-      family,
-      i32[i + ORIGINAL] as number,
-      i32[i + ORIGINAL + 1] as number,
-      i32[i + ORIGINAL + 2] as number,
-      i32[i + ORIGINAL + 3] as number,
-    );
-    if (entry < 0) return false;
-    i32[i + NAME] = tables.names.nameAt(entry) + 1;
-    const pattern = tables.names.patternAt(entry);
-    let service = NONE;
-    if (pattern >= 0) {
-      service = tables.lookup.decideName(
-        pattern,
-        i32[i + ORIGINAL_PORT] as number,
-        TCP,
-        family,
-        swap(i32[i + SOURCE] as number),
-        swap(i32[i + SOURCE + 1] as number),
-        swap(i32[i + SOURCE + 2] as number),
-        swap(i32[i + SOURCE + 3] as number),
-      );
-    }
-    flows.assign(slot, service >= 0 ? service : NAMES_SERVICE);
-    // A port that no service wants, or a retired name: the name's real address, as if Weir were not there.
-    dialing.begin(slot, service >= 0 ? (tables.plans.get(service) ?? []) : DIRECT, now);
-    return true;
-  }
-
-  /** Steered, and no service of this generation wants it. */
-  #unmatched(slot: number, decision: number, now: number): void {
-    const { slab, flows, dialing } = this.#parts;
-    const retired = this.#retired;
-    let plan: readonly DialStep[] = this.tables?.unmatched ?? [];
-    if (decision === SPARE) plan = DIRECT;
-    else if (retired !== undefined && now < retired.until) {
-      const family = slab.i32[slot * I32 + FAMILY] as 4 | 6;
-      if (this.#decide(retired.tables, family, slab.i32[slot * I32 + ORIGINAL_PORT] as number) >= 0) plan = DIRECT;
-    }
-    if (plan[0]?.kind === 'reset') flows.finish(slot, 'unmatched');
-    else dialing.begin(slot, plan, now);
   }
 
   /** Without a descriptor a queue cannot even be emptied: a spare one is given up for each connection that is refused. */
@@ -301,9 +185,4 @@ export class Acceptor {
     this.#spareFd = libc.open('/dev/null', O_CLOEXEC, 0);
     if (this.#spareFd >= 0) this.#parts.ledger.opened(this.#spareFd);
   }
-}
-
-/** Network-order word as the kernel wrote it to the number it spells. */
-function swap(word: number): number {
-  return (((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
 }

@@ -2,7 +2,7 @@
  * The data plane as the engine sees it: points, workers, tables, records. Runs in the control thread and never touches a
  * flow's bytes.
  */
-import type { FlowRecord } from '../api/flow.ts';
+import type { Family, FlowRecord } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import {
@@ -26,6 +26,9 @@ import {
   STATE,
   type SlotSnapshot,
 } from './flow-slab.ts';
+import * as libc from '../sys/libc.ts';
+import { openReplySocket } from '../sys/sockets.ts';
+import { recordOf, type RecordTexts } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
 import type { DialStep, FixedTarget, FromWorker, TableMessage, WorkerTimeouts } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
@@ -43,6 +46,7 @@ export interface DataPlaneOptions {
   readonly mark: number;
   /** Of all workers together. */
   readonly flowLimit: number;
+  readonly sessionLimit: number;
   readonly pendingDials: number;
   readonly services: number;
   readonly timeouts: WorkerTimeouts;
@@ -50,18 +54,13 @@ export interface DataPlaneOptions {
 }
 
 /** What the data plane asks of the engine. */
-export interface DataPlaneHost {
+export interface DataPlaneHost extends RecordTexts {
   /** Real addresses of a name: a number is the index of an assigned name, a string the host of a route. Never rejects. */
   resolve(key: number | string): Promise<{ readonly addresses: readonly string[]; readonly expiresAt: number }>;
   /** Is there a name behind this address of the assigned range? When there is, the directory has been told. */
   findName(address: string): Promise<boolean>;
   canary(arrival: CanaryArrival): void;
   ended(record: FlowRecord): void;
-  /** Texts for records. */
-  serviceName(id: number): string | undefined;
-  nameText(index: number): string | undefined;
-  dialerName(index: number): string | undefined;
-  interceptorName(): string;
   /** A worker was replaced; its points are the same. */
   rebound(points: readonly BoundPoint[]): void;
   /** The data plane cannot go on. */
@@ -97,6 +96,7 @@ export class DataPlane {
   readonly #workers: WorkerHandle[] = [];
   readonly #deaths: number[] = [];
   #points: readonly BoundPoint[] = [];
+  readonly #replySockets = new Map<Family, number>();
   #table: TableMessage | undefined;
   #installed = new Map<WorkerHandle, number>();
   #pointsTaken = new Map<WorkerHandle, number>();
@@ -124,6 +124,7 @@ export class DataPlane {
             mark: options.mark,
             limits: {
               flows: Math.ceil(options.flowLimit / options.workers),
+              udpSessions: Math.ceil(options.sessionLimit / options.workers),
               pendingDials: options.pendingDials,
               idlePipes: 64,
             },
@@ -147,6 +148,7 @@ export class DataPlane {
   /** Opens points; they are lent to the interceptor and closed by `stop`. */
   open(specs: readonly PointSpec[]): readonly BoundPoint[] {
     this.#points = openPoints(specs, this.#options.workers, this.#options.mark);
+    this.#openReplySockets();
     return this.#points;
   }
 
@@ -166,6 +168,7 @@ export class DataPlane {
   async replacePoints(specs: readonly PointSpec[]): Promise<readonly BoundPoint[]> {
     const { points, gone } = replacePoints(this.#points, specs, this.#options.workers, this.#options.mark);
     this.#points = points;
+    this.#openReplySockets();
     this.listen();
     const serial = this.#pointsSerial;
     await this.#everyWorker((worker) => (this.#pointsTaken.get(worker) ?? 0) >= serial);
@@ -237,6 +240,8 @@ export class DataPlane {
     this.collectRecords();
     closePoints(this.#points);
     this.#points = [];
+    for (const fd of this.#replySockets.values()) libc.close(fd);
+    this.#replySockets.clear();
     process.off('exit', this.#onExit);
   }
 
@@ -297,6 +302,15 @@ export class DataPlane {
       activeFlows: worker.activeFlows,
       deaths: worker.deaths,
     }));
+  }
+
+  /** One per family that has a transparent UDP point; kept until the end. */
+  #openReplySockets(): void {
+    for (const { network, transparent } of this.#points) {
+      const { family, protocol } = network;
+      if (protocol !== 'udp' || !transparent || this.#replySockets.has(family)) continue;
+      this.#replySockets.set(family, openReplySocket(family, this.#options.mark));
+    }
   }
 
   #message(worker: WorkerHandle, message: FromWorker): void {
@@ -378,7 +392,7 @@ export class DataPlane {
   }
 
   #givePoints(worker: WorkerHandle): void {
-    const points = pointsOf(this.#points, worker.settings.index);
+    const points = pointsOf(this.#points, this.#replySockets, worker.settings.index);
     worker.post({ type: 'points', serial: this.#pointsSerial, points });
   }
 
@@ -418,27 +432,6 @@ export class DataPlane {
   }
 
   #record(worker: WorkerHandle, flow: SlotSnapshot, until: number): FlowRecord {
-    const name = flow.name === 0 ? undefined : this.#host.nameText(flow.name - 1);
-    const service = this.#host.serviceName(flow.service);
-    const dialed = flow.upstream !== undefined || flow.relay !== 'none';
-    const dialer = dialed ? this.#host.dialerName(flow.dialer) : undefined;
-    return {
-      id: `${worker.settings.index}.${worker.epoch}.${flow.slot}.${flow.generation}`,
-      protocol: 'tcp',
-      interceptor: this.#host.interceptorName(),
-      source: flow.source,
-      original: flow.original,
-      ...(name === undefined ? {} : { name }),
-      ...(service === undefined ? {} : { service }),
-      ...(dialer === undefined ? {} : { dialer }),
-      ...(flow.upstream === undefined ? {} : { upstream: flow.upstream }),
-      relay: flow.relay,
-      bytesUp: flow.bytesUp,
-      bytesDown: flow.bytesDown,
-      startedAt: flow.startedAt,
-      durationMs: Math.max(0, until - flow.startedAt),
-      ...(flow.connectedAt === 0 ? {} : { connectMs: flow.connectedAt - flow.startedAt }),
-      ...(flow.outcome === undefined ? {} : { outcome: flow.outcome }),
-    };
+    return recordOf(flow, until, worker.settings.index, worker.epoch, this.#host);
   }
 }

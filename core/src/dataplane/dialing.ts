@@ -9,7 +9,9 @@ import {
   AF_INET,
   AF_INET6,
   IPPROTO_TCP,
+  IPPROTO_UDP,
   SOCK_CLOEXEC,
+  SOCK_DGRAM,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
@@ -50,10 +52,12 @@ import {
   NAME,
   ORIGINAL,
   ORIGINAL_PORT,
+  PROTOCOL,
   RELAY,
   RELAYING,
   RELAY_COPY,
   RESOLVING,
+  SESSION,
   SIDE,
   SIDE_WRITABLE,
   STATE,
@@ -87,6 +91,8 @@ export interface DialingParts {
   readonly relay: SpliceRelay;
   /** What a handshake is told about a flow. */
   readonly target: (slot: number) => DialTarget;
+  /** A UDP session has its upstream. */
+  readonly session: (slot: number, now: number) => void;
   readonly mark: number;
   readonly limits: WorkerLimits;
   readonly post: (message: FromWorker) => void;
@@ -198,11 +204,13 @@ export class Dialing {
   #established(slot: number, now: number): void {
     const { slab, flows } = this.#parts;
     flows.endPending(slot);
-    slab.i32[slot * I32 + STATE] = RELAYING;
+    const datagrams = slab.i32[slot * I32 + PROTOCOL] === IPPROTO_UDP;
+    slab.i32[slot * I32 + STATE] = datagrams ? SESSION : RELAYING;
     slab.i32[slot * I32 + RELAY] = RELAY_COPY;
     slab.f64[slot * F64 + CONNECTED_AT] = now;
     slab.f64[slot * F64 + DEADLINE] = 0;
     this.#plans[slot] = undefined;
+    if (datagrams) this.#parts.session(slot, now);
   }
 
   /** What the upstream answered holds for all its addresses: the next dialer's turn. */
@@ -267,6 +275,11 @@ export class Dialing {
         this.#fail(slot, 'dial-limit');
         return;
       }
+      if (step.kind !== 'route' && i32[i + PROTOCOL] === IPPROTO_UDP) {
+        // Refused when the configuration is read; a dialer that carries no datagrams is passed over here.
+        i32[i + STEP] = (i32[i + STEP] as number) + 1;
+        continue;
+      }
       if (step.kind === 'stream') {
         flows.endPending(slot);
         this.#handToStreamWorker(slot, step.dialer);
@@ -289,6 +302,8 @@ export class Dialing {
         const code = this.#connect(slot, address, port);
         if (code === 0) {
           counters.totals[at.dials] = (counters.totals[at.dials] as number) + 1;
+          // A UDP socket is connected when connect() returns.
+          if (i32[i + PROTOCOL] === IPPROTO_UDP) this.#established(slot, now);
           return;
         }
         i32[i + ERRNO] = code;
@@ -347,13 +362,15 @@ export class Dialing {
     i32[i + UPSTREAM_PORT] = port;
     i32.set(to.words, i + UPSTREAM);
     if (this.#isOwnListener(to, port)) return LOOP;
-    const fd = libc.socket(to.family === 4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const datagrams = i32[i + PROTOCOL] === IPPROTO_UDP;
+    const type = (datagrams ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    const fd = libc.socket(to.family === 4 ? AF_INET : AF_INET6, type, 0);
     if (fd < 0) return errno();
     ledger.opened(fd);
     i32[i + UPSTREAM_FD] = fd;
     i32[i + SIDE + 1] = 0;
     if (this.#parts.mark !== 0 && libc.setsockopt(fd, SOL_SOCKET, SO_MARK, this.#mark, 4) < 0) return errno();
-    libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, this.#one, 4);
+    if (!datagrams) libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, this.#one, 4);
     const view = this.#addressWords;
     this.#address.fill(0);
     view.setUint16(0, to.family === 4 ? AF_INET : AF_INET6, true);

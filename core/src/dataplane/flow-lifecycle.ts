@@ -24,6 +24,7 @@ import {
   SERVICE_TOTAL,
   type Counters,
 } from './counters.ts';
+import type { DatagramQueue } from './datagram-queue.ts';
 import type { DescriptorLedger } from './descriptor-ledger.ts';
 import {
   ACTIVE_AT,
@@ -37,6 +38,7 @@ import {
   OUTCOME,
   outcomeCode,
   PENDING,
+  PROTOCOL,
   SERVICE,
   SIDE,
   SIDE_SHUT,
@@ -47,6 +49,7 @@ import {
 } from './flow-slab.ts';
 import type { Handshaking } from './handshaking.ts';
 import type { RecordRing } from './record-ring.ts';
+import type { SessionIndex } from './session-index.ts';
 import type { SpliceRelay } from './splice-relay.ts';
 
 /** The counter that an outcome adds to. */
@@ -66,6 +69,7 @@ const COUNTED: Partial<Record<FlowOutcome, number>> = {
   'dial-error': at.dialError,
 };
 
+const UDP = 17;
 const LINGER_ZERO = Int32Array.of(1, 0);
 const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
@@ -77,7 +81,11 @@ export interface FlowLifecycleParts {
   readonly ledger: DescriptorLedger;
   readonly relay: SpliceRelay;
   readonly handshaking: Handshaking;
-  readonly capacity: number;
+  readonly sessions: SessionIndex;
+  readonly queue: DatagramQueue;
+  /** TCP flows and UDP sessions at most. */
+  readonly flowLimit: number;
+  readonly sessionLimit: number;
 }
 
 export class FlowLifecycle {
@@ -89,14 +97,11 @@ export class FlowLifecycle {
   readonly #event = new DataView(new ArrayBuffer(16));
   #high = 0;
   #active = 0;
+  #sessions = 0;
 
   constructor(parts: FlowLifecycleParts) {
     this.#parts = parts;
     this.#pending = new Int32Array(parts.counters.services.length / SERVICE_FIELDS);
-  }
-
-  get active(): number {
-    return this.#active;
   }
 
   /** One more than the highest slot that was ever used. */
@@ -104,12 +109,14 @@ export class FlowLifecycle {
     return this.#high;
   }
 
-  /** A cleared slot for an accepted socket, or -1 when the limit is reached. */
-  open(clientFd: number, now: number): number {
-    const { slab, counters, capacity } = this.#parts;
+  /**
+   * A cleared slot, or -1 when the limit of that protocol is reached. `clientFd` is the accepted socket, -1 for UDP.
+   */
+  open(clientFd: number, protocol: number, now: number): number {
+    const { slab, counters, flowLimit, sessionLimit } = this.#parts;
+    if (protocol === UDP ? this.#sessions >= sessionLimit : this.#active >= flowLimit) return -1;
     let slot = this.#free.pop();
     if (slot === undefined) {
-      if (this.#high >= capacity) return -1;
       slot = this.#high++;
       slab.head[0] = this.#high;
     }
@@ -119,10 +126,10 @@ export class FlowLifecycle {
     slab.i32[i + GENERATION] = generation;
     slab.i32[i + CLIENT_FD] = clientFd;
     slab.i32[i + UPSTREAM_FD] = -1;
+    slab.i32[i + PROTOCOL] = protocol;
     slab.f64[slot * F64 + STARTED_AT] = now;
     slab.f64[slot * F64 + ACTIVE_AT] = now;
-    this.#active++;
-    slab.head[1] = this.#active;
+    this.#countLiving(protocol, 1);
     counters.totals[at.accepted] = (counters.totals[at.accepted] as number) + 1;
     return slot;
   }
@@ -193,11 +200,12 @@ export class FlowLifecycle {
     const { slab, counters } = this.#parts;
     const i = slot * I32;
     slab.i32[i + STATE] = FREE;
-    this.#close(slab.i32[i + CLIENT_FD] as number, false);
+    this.#forgetSession(slot);
+    const client = slab.i32[i + CLIENT_FD] as number;
+    if (client >= 0) this.#close(client, false);
     slab.i32[i + CLIENT_FD] = -1;
     counters.totals[at.accepted] = (counters.totals[at.accepted] as number) - 1;
-    this.#active--;
-    slab.head[1] = this.#active;
+    this.#countLiving(slab.i32[i + PROTOCOL] as number, -1);
     this.#free.push(slot);
   }
 
@@ -227,6 +235,7 @@ export class FlowLifecycle {
     this.endPending(slot);
     relay.release(slot);
     handshaking.forget(slot);
+    this.#forgetSession(slot);
     i32[i + STATE] = FREE;
     i32[i + OUTCOME] = outcomeCode(outcome);
     const client = i32[i + CLIENT_FD] as number;
@@ -248,9 +257,21 @@ export class FlowLifecycle {
     totals[at.ended] = (totals[at.ended] as number) + 1;
     const counter = COUNTED[outcome];
     if (counter !== undefined) totals[counter] = (totals[counter] as number) + 1;
-    this.#active--;
-    slab.head[1] = this.#active;
+    this.#countLiving(i32[i + PROTOCOL] as number, -1);
     this.#free.push(slot);
+  }
+
+  #countLiving(protocol: number, by: number): void {
+    const { head } = this.#parts.slab;
+    if (protocol === UDP) head[2] = this.#sessions += by;
+    else head[1] = this.#active += by;
+  }
+
+  #forgetSession(slot: number): void {
+    const { slab, sessions, queue } = this.#parts;
+    if (slab.i32[slot * I32 + PROTOCOL] !== UDP) return;
+    sessions.remove(slot);
+    queue.take(slot);
   }
 
   #close(fd: number, reset: boolean): void {

@@ -68,6 +68,8 @@ export const UPSTREAM = 56;
 export const POINT = 60;
 /** Errno of the last failed attempt. */
 export const ERRNO = 61;
+/** IPPROTO_TCP (6) or IPPROTO_UDP (17). */
+export const PROTOCOL = 62;
 
 // States.
 export const FREE = 0;
@@ -80,6 +82,8 @@ export const RELAYING = 4;
 export const STREAMING = 5;
 /** Accepted, and answered with silence until its deadline. */
 export const DROPPED = 6;
+/** A UDP session with its upstream. */
+export const SESSION = 7;
 
 // Flags of a side.
 export const SIDE_READABLE = 1;
@@ -133,7 +137,7 @@ export const RELAY_STREAM = 3;
 export interface FlowSlabData {
   readonly capacity: number;
   readonly buffer: SharedArrayBuffer;
-  /** Word 0: one more than the highest slot ever used; word 1: flows living now. */
+  /** Word 0: one more than the highest slot ever used; word 1: TCP flows living now; word 2: UDP sessions. */
   readonly head: SharedArrayBuffer;
 }
 
@@ -142,6 +146,7 @@ export interface SlotSnapshot {
   readonly slot: number;
   readonly generation: number;
   readonly state: number;
+  readonly protocol: 'tcp' | 'udp';
   readonly service: number;
   readonly name: number;
   readonly dialer: number;
@@ -178,7 +183,7 @@ export class FlowSlab {
 
   /** Fresh shared memory for `capacity` flows; untouched slots cost nothing. */
   static allocate(capacity: number): FlowSlabData {
-    return { capacity, buffer: new SharedArrayBuffer(capacity * SLOT_BYTES), head: new SharedArrayBuffer(8) };
+    return { capacity, buffer: new SharedArrayBuffer(capacity * SLOT_BYTES), head: new SharedArrayBuffer(12) };
   }
 
   /** The bytes of a slot, for the record ring. */
@@ -198,6 +203,7 @@ export class FlowSlab {
       slot,
       generation: at(GENERATION),
       state: at(STATE),
+      protocol: at(PROTOCOL) === 17 ? 'udp' : 'tcp',
       service: at(SERVICE),
       name: at(NAME),
       dialer: at(DIALER),

@@ -1,13 +1,24 @@
 /** Opens capture points: for each point one SO_REUSEPORT socket per worker, all on the same port. */
 import { NotPermittedError, WeirError } from '../api/errors.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
-import { IPPROTO_TCP, TCP_NODELAY } from '../sys/constants.ts';
+import {
+  IP_RECVORIGDSTADDR,
+  IPPROTO_TCP,
+  IPV6_RECVORIGDSTADDR,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  TCP_NODELAY,
+} from '../sys/constants.ts';
 import { checked, EADDRINUSE, EADDRNOTAVAIL, SystemCallError } from '../sys/errno.ts';
 import * as libc from '../sys/libc.ts';
 import { openSocket, setOption, socketName } from '../sys/sockets.ts';
 
 /** The kernel clamps it to net.core.somaxconn. */
 const BACKLOG = 4096;
+const RECEIVE_BUFFER = 4 * 1024 * 1024;
 
 /**
  * @param mark fwmark of the sockets; accepted ones inherit it, so that replies are not captured again. 0 for none.
@@ -88,13 +99,25 @@ function openPoint(spec: PointSpec, workers: number, mark: number): BoundPoint {
         // Accepted sockets inherit it: a call less per flow.
         setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1, 'setsockopt(TCP_NODELAY)', 'Report this.');
         checked(libc.listen(fd, BACKLOG), `listen() on port ${port}`, 'Free the port or configure another one.');
+      } else if (spec.original.via === 'socket-name') {
+        const [level, name] =
+          spec.network.family === 4 ? [SOL_IP, IP_RECVORIGDSTADDR] : [SOL_IPV6, IPV6_RECVORIGDSTADDR];
+        setOption(fd, level, name, 1, 'setsockopt(IP_RECVORIGDSTADDR)', 'Report this.');
       }
+      if (spec.network.protocol === 'udp') enlargeReceiveBuffer(fd);
     }
     return { ...spec, port, fds };
   } catch (error) {
     for (const fd of fds) libc.close(fd);
     throw spec.bind.port === 0 ? error : listenFailure(spec, error);
   }
+}
+
+/** One socket takes the datagrams of all clients; without CAP_NET_ADMIN net.core.rmem_max bounds it. */
+function enlargeReceiveBuffer(fd: number): void {
+  const bytes = Int32Array.of(RECEIVE_BUFFER);
+  if (libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, bytes, 4) < 0)
+    libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, bytes, 4);
 }
 
 function refuseTaken(spec: PointSpec, mark: number): void {

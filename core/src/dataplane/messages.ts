@@ -1,5 +1,5 @@
 /** What control and a splice worker say to each other. Everything here survives structured cloning. */
-import type { Family } from '../api/flow.ts';
+import type { Family, Protocol } from '../api/flow.ts';
 import type { OriginalDestination } from '../api/point.ts';
 import type { LookupTableData } from '../capture/lookup-table.ts';
 import type { CountersData } from './counters.ts';
@@ -14,6 +14,9 @@ export interface WorkerPoint {
   readonly index: number;
   readonly fd: number;
   readonly family: Family;
+  readonly protocol: Protocol;
+  /** UDP: the raw socket that replies from any address and port, or -1 where the point itself replies. Control's. */
+  readonly replyFd: number;
   readonly port: number;
   /** A dial to `port` at one of these addresses would arrive here. */
   readonly own: readonly string[];
@@ -40,8 +43,10 @@ export type DialStep =
   | { readonly kind: 'drop'; readonly dialer: number };
 
 export interface WorkerLimits {
-  /** Flows of this worker. */
+  /** TCP flows of this worker. */
   readonly flows: number;
+  /** UDP sessions of this worker. */
+  readonly udpSessions: number;
   /** Dials of one service that may be under way. */
   readonly pendingDials: number;
   /** Pipes kept for reuse when no bulk flow needs them. */
@@ -53,6 +58,8 @@ export interface WorkerTimeouts {
   readonly connect: number;
   readonly handshake: number;
   readonly idle: number;
+  /** Of a UDP session. */
+  readonly udpIdle: number;
   readonly halfClosed: number;
 }
 

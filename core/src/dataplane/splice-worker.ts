@@ -6,15 +6,27 @@ import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
 import type { DialTarget } from '../api/dialer.ts';
 import { LookupTable } from '../capture/lookup-table.ts';
-import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD } from '../sys/constants.ts';
+import {
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+} from '../sys/constants.ts';
 import { EPOLL_DATA_OFFSET, EPOLL_EVENT_SIZE, writeEpollEvent } from '../sys/epoll.ts';
 import { checked, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
-import { Acceptor, LISTENER_EVENT, WAKE_EVENT, type ServiceTables } from './acceptor.ts';
+import { Acceptor, DATAGRAM_EVENT, LISTENER_EVENT, WAKE_EVENT } from './acceptor.ts';
 import { AddressCache } from './address-cache.ts';
 import { at, Counters } from './counters.ts';
+import { DatagramQueue } from './datagram-queue.ts';
+import { DatagramRelay } from './datagram-relay.ts';
+import { FlowDecision, type ServiceTables } from './decision.ts';
 import { DescriptorLedger } from './descriptor-ledger.ts';
 import { Dialing } from './dialing.ts';
 import { FlowLifecycle } from './flow-lifecycle.ts';
@@ -35,6 +47,7 @@ import {
   RELAYING,
   RELAY_COPY,
   RESOLVING,
+  SESSION,
   SIDE,
   SIDE_EOF,
   SIDE_ERROR,
@@ -46,16 +59,19 @@ import {
 } from './flow-slab.ts';
 import { HandshakeDialers } from './handshake-dialers.ts';
 import { Handshaking } from './handshaking.ts';
-import type { FromWorker, TableMessage, ToWorker, WorkerData } from './messages.ts';
+import type { FromWorker, TableMessage, ToWorker, WorkerData, WorkerPoint } from './messages.ts';
 import { NameDirectory } from './name-directory.ts';
 import { NameTexts } from './name-texts.ts';
 import { PipePool } from './pipe-pool.ts';
 import { RecordRing } from './record-ring.ts';
+import { SessionIndex } from './session-index.ts';
 import { FINISHED, MORE, SINK_FAILED, SOURCE_FAILED, SpliceRelay } from './splice-relay.ts';
 
 const MAX_EVENTS = 512;
 /** How long epoll_wait may block, and how often deadlines are looked at. Milliseconds. */
 const TICK = 250;
+/** A UDP session that is silent for so long does not keep a drain waiting. Milliseconds. */
+const DRAINING_UDP_IDLE = 1000;
 /** Reads drop the bytes that answer an eventfd. */
 const wakeBytes = new Uint8Array(8);
 
@@ -72,7 +88,9 @@ export class SpliceWorker {
   readonly #cache: AddressCache;
   readonly #dialers = new HandshakeDialers();
   readonly #dialing: Dialing;
+  readonly #decision: FlowDecision;
   readonly #acceptor: Acceptor;
+  readonly #datagrams: DatagramRelay;
   readonly #events = new DataView(new ArrayBuffer(MAX_EVENTS * EPOLL_EVENT_SIZE));
   /** Slots that have more to do than one turn allowed. */
   #ready: number[] = [];
@@ -81,6 +99,8 @@ export class SpliceWorker {
   #nameTexts: NameTexts | undefined;
   #serviceNames: ReadonlyMap<number, string> = new Map();
   #lastSweep = 0;
+  #datagramPoints = new Map<number, WorkerPoint>();
+  #draining = false;
   #stopping = false;
 
   constructor(data: WorkerData, port: MessagePort) {
@@ -94,6 +114,8 @@ export class SpliceWorker {
     this.#pipes = new PipePool(this.#ledger, data.limits.idlePipes);
     this.#relay = new SpliceRelay(this.#slab, this.#pipes, this.#counters);
     const handshaking = new Handshaking(this.#slab);
+    const sessions = new SessionIndex(this.#slab, data.limits.udpSessions);
+    const queue = new DatagramQueue();
     this.#flows = new FlowLifecycle({
       epfd: this.#epfd,
       slab: this.#slab,
@@ -102,7 +124,10 @@ export class SpliceWorker {
       ledger: this.#ledger,
       relay: this.#relay,
       handshaking,
-      capacity: data.limits.flows,
+      sessions,
+      queue,
+      flowLimit: data.limits.flows,
+      sessionLimit: data.limits.udpSessions,
     });
     this.#cache = new AddressCache((key) => this.#post({ type: 'resolve', key }));
     const shared = {
@@ -120,13 +145,22 @@ export class SpliceWorker {
         handshaking,
         relay: this.#relay,
         target: (slot) => this.#target(slot),
+        session: (slot, now) => this.#datagrams.established(slot, now),
         mark: data.mark,
         limits: data.limits,
       },
       data.timeouts,
       data.points,
     );
-    this.#acceptor = new Acceptor({ ...shared, epfd: this.#epfd, dialing: this.#dialing });
+    this.#decision = new FlowDecision({ ...shared, dialing: this.#dialing });
+    this.#acceptor = new Acceptor({ ...shared, epfd: this.#epfd, dialing: this.#dialing, decision: this.#decision });
+    this.#datagrams = new DatagramRelay({
+      ...shared,
+      dialing: this.#dialing,
+      decision: this.#decision,
+      sessions,
+      queue,
+    });
     writeEpollEvent(this.#events, EPOLLIN, WAKE_EVENT, 0);
     checked(
       libc.epoll_ctl(this.#epfd, EPOLL_CTL_ADD, data.wakeFd, this.#events),
@@ -137,7 +171,7 @@ export class SpliceWorker {
 
   /** Runs until told to stop; gives the thread back only to import dialers. Descriptors that are still open then are control's to close, by the ledger. */
   async run(): Promise<void> {
-    this.#acceptor.listen(this.#data.points);
+    this.#listen(this.#data.points);
     this.#post({ type: 'ready' });
     const { totals } = this.#counters;
     const events = this.#events;
@@ -156,6 +190,7 @@ export class SpliceWorker {
         const high = events.getUint32(offset + EPOLL_DATA_OFFSET + 4, true);
         if (low === WAKE_EVENT) this.#readMessages(now);
         else if (low === LISTENER_EVENT) this.#acceptor.accept(high, now);
+        else if (low === DATAGRAM_EVENT) this.#receiveDatagrams(high, now);
         else this.#flowEvent(low >>> 1, low & 1, high, events.getUint32(offset, true), now);
       }
       if (this.#ready.length > 0) this.#turnReady(now);
@@ -166,6 +201,25 @@ export class SpliceWorker {
     this.#acceptor.closeSpare();
     this.#pipes.closeAll();
     this.#post({ type: 'stopped' });
+  }
+
+  /** Points of both protocols; UDP points stay watched while draining, for the sessions that live. */
+  #listen(points: readonly WorkerPoint[]): void {
+    for (const { fd } of this.#datagramPoints.values()) libc.epoll_ctl(this.#epfd, EPOLL_CTL_DEL, fd, this.#events);
+    this.#datagramPoints = new Map(points.filter((one) => one.protocol === 'udp').map((one) => [one.index, one]));
+    this.#dialing.points = points;
+    this.#datagrams.points = points;
+    this.#acceptor.listen(points);
+    const event = new DataView(new ArrayBuffer(16));
+    for (const { fd, index } of this.#datagramPoints.values()) {
+      writeEpollEvent(event, EPOLLIN, DATAGRAM_EVENT, index);
+      libc.epoll_ctl(this.#epfd, EPOLL_CTL_ADD, fd, event);
+    }
+  }
+
+  #receiveDatagrams(index: number, now: number): void {
+    const point = this.#datagramPoints.get(index);
+    if (point !== undefined) this.#datagrams.receive(point, now);
   }
 
   #flowEvent(slot: number, side: number, generation: number, events: number, now: number): void {
@@ -185,6 +239,10 @@ export class SpliceWorker {
 
     if (state === RELAYING) {
       this.#turn(slot, now);
+      return;
+    }
+    if (state === SESSION) {
+      if ((events & (EPOLLIN | EPOLLERR)) !== 0) this.#datagrams.reply(slot, now);
       return;
     }
     if (side === 0) {
@@ -245,6 +303,9 @@ export class SpliceWorker {
     this.#acceptor.resumeWhenDue(now);
     const { i32, f64 } = this.#slab;
     const { idle, halfClosed } = this.#dialing.timeouts;
+    const udpIdle = this.#draining
+      ? Math.min(DRAINING_UDP_IDLE, this.#dialing.timeouts.udpIdle)
+      : this.#dialing.timeouts.udpIdle;
     for (let slot = 0; slot < this.#flows.high; slot++) {
       const i = slot * I32;
       const state = i32[i + STATE];
@@ -254,6 +315,11 @@ export class SpliceWorker {
         const sides = (i32[i + SIDE] as number) | (i32[i + SIDE + 1] as number);
         if ((sides & SIDE_EOF) !== 0 && quiet > halfClosed) this.#flows.finish(slot, 'half-closed-timeout');
         else if (quiet > idle) this.#flows.finish(slot, 'idle-timeout');
+        continue;
+      }
+      if (state === SESSION) {
+        // Nobody says that a session is over; silence is its ordinary end.
+        if (now - (f64[slot * F64 + ACTIVE_AT] as number) > udpIdle) this.#flows.finish(slot, 'closed');
         continue;
       }
       const deadline = f64[slot * F64 + DEADLINE] as number;
@@ -277,7 +343,7 @@ export class SpliceWorker {
         this.#tableWaiting = message;
         return;
       case 'plan':
-        this.#acceptor.tables?.plans.set(message.service, message.steps);
+        this.#decision.tables?.plans.set(message.service, message.steps);
         return;
       case 'resolved': {
         const waiting = this.#cache.resolved(message.key, message.addresses, message.expiresAt);
@@ -288,7 +354,7 @@ export class SpliceWorker {
         return;
       }
       case 'named':
-        if (this.#isWaiting(message.slot, message.generation)) this.#acceptor.named(message.slot, message.found, now);
+        if (this.#isWaiting(message.slot, message.generation)) this.#decision.named(message.slot, message.found, now);
         return;
       case 'returned':
         if (i32[message.slot * I32 + GENERATION] === message.generation) {
@@ -299,11 +365,11 @@ export class SpliceWorker {
         this.#adopt(message, now);
         return;
       case 'points':
-        this.#dialing.points = message.points;
-        this.#acceptor.listen(message.points);
+        this.#listen(message.points);
         this.#post({ type: 'points-taken', serial: message.serial });
         return;
       case 'drain':
+        this.#draining = true;
         this.#acceptor.unlisten();
         return;
       case 'reset': {
@@ -338,20 +404,20 @@ export class SpliceWorker {
     };
     this.#nameTexts = new NameTexts(message.nameTexts);
     this.#serviceNames = new Map(message.serviceNames);
-    this.#acceptor.replaceTables(tables, Date.now() + message.graceMs);
+    this.#decision.replaceTables(tables, Date.now() + message.graceMs);
     this.#dialing.timeouts = message.timeouts;
     this.#post({ type: 'table-installed', generation: message.generation });
   }
 
   /** What a handshake is told about a flow. */
   #target(slot: number): DialTarget {
-    const { source, original, name, service, generation } = this.#slab.snapshot(slot);
+    const { source, original, name, service, generation, protocol } = this.#slab.snapshot(slot);
     const fixed = this.#dialing.targetOf(slot);
     const host = name === 0 || this.#nameTexts === undefined ? original.address : this.#nameTexts.get(name - 1);
     return {
       host: fixed?.host ?? host,
       port: fixed?.port ?? original.port,
-      protocol: 'tcp',
+      protocol,
       original,
       source,
       service: this.#serviceNames.get(service) ?? '',

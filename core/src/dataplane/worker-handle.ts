@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { FIRST_SERVICE } from '../api/capture.ts';
+import type { Family } from '../api/flow.ts';
 import type { BoundPoint } from '../api/point.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK } from '../sys/constants.ts';
 import { checked } from '../sys/errno.ts';
@@ -73,15 +74,16 @@ export class WorkerHandle {
   constructor(settings: WorkerSettings, events: WorkerEvents) {
     this.settings = settings;
     this.#events = events;
-    this.slab = new FlowSlab(FlowSlab.allocate(settings.limits.flows));
+    this.slab = new FlowSlab(FlowSlab.allocate(slabCapacity(settings.limits)));
     this.records = new RecordRing(RecordRing.allocate(RECORDS));
     this.#countersData = Counters.allocate(settings.serviceCapacity);
     this.counters = new Counters(this.#countersData);
     this.#wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), 'eventfd()', 'Raise the limit of open files.');
   }
 
+  /** TCP flows and UDP sessions that live. */
   get activeFlows(): number {
-    return this.slab.head[1] as number;
+    return (this.slab.head[1] as number) + (this.slab.head[2] as number);
   }
 
   /** Records that the ring had no room for, over all lives of this worker. */
@@ -90,12 +92,12 @@ export class WorkerHandle {
   }
 
   /** Starts the thread; resolves when it accepts. Rejects when it dies before. */
-  start(points: readonly BoundPoint[]): Promise<void> {
+  start(points: readonly WorkerPoint[]): Promise<void> {
     const data: WorkerData = {
       index: this.settings.index,
       epoch: this.epoch,
       wakeFd: this.#wakeFd,
-      points: pointsOf(points, this.settings.index),
+      points,
       slab: this.slab.data,
       records: this.records.data,
       counters: this.#countersData,
@@ -176,7 +178,7 @@ export class WorkerHandle {
     this.deaths++;
     this.epoch++;
     this.#lostBefore += this.records.lost;
-    this.slab = new FlowSlab(FlowSlab.allocate(this.settings.limits.flows));
+    this.slab = new FlowSlab(FlowSlab.allocate(slabCapacity(this.settings.limits)));
     this.records = new RecordRing(RecordRing.allocate(RECORDS));
     for (let service = 0; service < this.settings.serviceCapacity; service++) {
       this.counters.services[service * SERVICE_FIELDS + SERVICE_ACTIVE] = 0;
@@ -189,18 +191,32 @@ export class WorkerHandle {
   }
 }
 
-/** The descriptors of a point that belong to one worker. */
-export function pointsOf(points: readonly BoundPoint[], worker: number): readonly WorkerPoint[] {
-  return points
-    .filter((point) => point.network.protocol === 'tcp')
-    .map((point, index) => ({
+/** Raw sockets that answer datagrams from any address, by family; see `openReplySocket`. */
+export type ReplySockets = ReadonlyMap<Family, number>;
+
+/** The points as one worker gets them. */
+export function pointsOf(
+  points: readonly BoundPoint[],
+  replySockets: ReplySockets,
+  worker: number,
+): readonly WorkerPoint[] {
+  return points.map((point, index) => {
+    const { family, protocol } = point.network;
+    return {
       index,
       fd: point.fds[worker] as number,
-      family: point.network.family,
+      family,
+      protocol,
+      replyFd: protocol === 'udp' && point.transparent ? (replySockets.get(family) ?? -1) : -1,
       port: point.port,
       ...leadingTo(point),
       original: point.original,
-    }));
+    };
+  });
+}
+
+function slabCapacity({ flows, udpSessions }: WorkerLimits): number {
+  return flows + udpSessions;
 }
 
 /** Which dials would arrive at a point. */

@@ -26,7 +26,7 @@ import { DriftWatch } from './drift-watch.ts';
 import { FlowLog } from './flow-log.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
-import { fixedKeys } from './reload-scope.ts';
+import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
 import type { ReloadReport, SelectionReport, StatusReport } from './report.ts';
 import { candidatesOf, select, unsuitable } from './selection.ts';
 import { serviceListeners } from './service-listeners.ts';
@@ -87,6 +87,7 @@ export class Run {
         workers: configuration.workers,
         mark: this.#mark,
         flowLimit: configuration.limits.flows,
+        sessionLimit: configuration.limits.udpSessions,
         pendingDials: configuration.limits.pendingDials,
         services: configuration.services.length,
         timeouts: configuration.timeouts,
@@ -225,7 +226,7 @@ export class Run {
     }
     this.#binding.rematch((name) => plan.names.match(name));
     await names.replaceMatcher(plan.names, exact);
-    if (exact.length > 0 || hasWildcards(configuration)) await this.#startNames(this.#abort.signal);
+    if (capturesNames(configuration)) await this.#startNames(this.#abort.signal);
     this.flowLog.enabled = configuration.log.flows !== 'off';
     for (const id of before.services.keys()) if (!plan.services.has(id)) dialPlans.forget(id);
     return { ...difference(before.configuration, configuration), generation: plan.set.generation };
@@ -409,7 +410,7 @@ export class Run {
     const configuration = this.#configuration;
     // Without capture an assigned address leads nowhere.
     if (!this.#selection.transparent) return;
-    if (this.#namesListening || (exactNames(configuration).length === 0 && !hasWildcards(configuration))) return;
+    if (this.#namesListening || !capturesNames(configuration)) return;
     await names.start(signal);
     this.#namesListening = true;
     await names.claimSystem(signal);
@@ -449,30 +450,6 @@ export class Run {
     await this.#names?.assign(known.name);
     return true;
   }
-}
-
-function exactNames(configuration: Configuration): readonly string[] {
-  return configuration.services.flatMap((service) => service.names).filter((name) => !name.startsWith('*.'));
-}
-
-function hasWildcards(configuration: Configuration): boolean {
-  return configuration.services.some((service) => service.names.some((name) => name.startsWith('*.')));
-}
-
-function difference(before: Configuration, after: Configuration): Omit<ReloadReport, 'generation'> {
-  const text = (configuration: Configuration): Map<string, string> =>
-    new Map(
-      configuration.services.map((service) => [
-        service.name,
-        JSON.stringify(service, (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value)),
-      ]),
-    );
-  const [old, now] = [text(before), text(after)];
-  return {
-    added: [...now.keys()].filter((name) => !old.has(name)),
-    changed: [...now].filter(([name, value]) => old.has(name) && old.get(name) !== value).map(([name]) => name),
-    removed: [...old.keys()].filter((name) => !now.has(name)),
-  };
 }
 
 function asError(error: unknown): Error {

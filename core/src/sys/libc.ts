@@ -103,3 +103,11 @@ export const prctl: (option: number, a: number, b: number, c: number, d: number)
   'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
 );
 export const if_nametoindex: (name: string) => number = libc.func('unsigned int if_nametoindex(const char *name)');
+
+/** MSG_DONTWAIT only: the timeout argument of recvmmsg(2) does not do what it says (BUGS). */
+export const recvmmsg: (fd: number, messages: Bytes, count: number, flags: number, timeout: null) => number = libc.func(
+  'int recvmmsg(int fd, void *msgvec, unsigned int vlen, int flags, void *timeout)',
+);
+export const sendmmsg: (fd: number, messages: Bytes, count: number, flags: number) => number = libc.func(
+  'int sendmmsg(int fd, void *msgvec, unsigned int vlen, int flags)',
+);

@@ -8,11 +8,14 @@ import {
   AF_INET,
   AF_INET6,
   IP_TRANSPARENT,
+  IPPROTO_UDP,
+  IPV6_CHECKSUM,
   IPV6_TRANSPARENT,
   IPV6_V6ONLY,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
+  SOCK_RAW,
   SOCK_STREAM,
   SO_LINGER,
   SO_MARK,
@@ -85,6 +88,41 @@ export function mayMark(mark: number): boolean {
     return true;
   } catch (error) {
     if (error instanceof NotPermittedError) return false;
+    throw error;
+  }
+}
+
+/** Addresses that nobody sends to: a raw UDP socket gets copies of what arrives at its own. */
+const REPLY_BIND: Readonly<Record<Family, string>> = { 4: '127.84.0.1', 6: '100::84:1' };
+/** Where the checksum stands in a UDP header (RFC 768). */
+const UDP_CHECKSUM_OFFSET = 6;
+
+/**
+ * A raw socket that sends UDP datagrams from any address and port: the header comes with the payload, the source address
+ * as control data. The kernel fragments; in IPv6 it computes the checksum.
+ * @returns the descriptor; the caller owns it.
+ * @throws NotPermittedError without CAP_NET_RAW; SystemCallError.
+ */
+export function openReplySocket(family: Family, mark: number): number {
+  const domain = family === 4 ? AF_INET : AF_INET6;
+  const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
+  const fd = checked(libc.socket(domain, type, IPPROTO_UDP), 'socket(SOCK_RAW)', MARK_REMEDY);
+  try {
+    const [level, name] = family === 4 ? [SOL_IP, IP_TRANSPARENT] : [SOL_IPV6, IPV6_TRANSPARENT];
+    setOption(fd, level, name, 1, 'setsockopt(IP_TRANSPARENT)', MARK_REMEDY);
+    if (mark !== 0) setOption(fd, SOL_SOCKET, SO_MARK, mark, 'setsockopt(SO_MARK)', MARK_REMEDY);
+    if (family === 6) {
+      setOption(fd, SOL_IPV6, IPV6_CHECKSUM, UDP_CHECKSUM_OFFSET, 'setsockopt(IPV6_CHECKSUM)', 'Report this.');
+    }
+    const address = sockaddr({ address: REPLY_BIND[family], port: 0 });
+    checked(
+      libc.bind(fd, address, address.length),
+      `bind() of the reply socket to ${REPLY_BIND[family]}`,
+      'Report this.',
+    );
+    return fd;
+  } catch (error) {
+    libc.close(fd);
     throw error;
   }
 }
