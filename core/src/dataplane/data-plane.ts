@@ -210,9 +210,14 @@ export class DataPlane {
     return this.#workers.reduce((sum, worker) => sum + worker.activeFlows, 0);
   }
 
-  /** Takes no new flow. What still arrives waits in the listeners' queues. */
+  /** Nothing new is steered from now on: UDP sessions that are silent end soon. */
+  drain(): void {
+    for (const worker of this.#workers) worker.post({ type: 'draining' });
+  }
+
+  /** Takes no new connection. What still arrives waits in the listeners' queues. */
   stopAccepting(): void {
-    for (const worker of this.#workers) worker.post({ type: 'drain' });
+    for (const worker of this.#workers) worker.post({ type: 'unlisten' });
   }
 
   /** Resolves when no flow lives or `timeoutMs` has passed; then with how many are left. */

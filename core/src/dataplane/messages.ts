@@ -119,8 +119,10 @@ export type ToWorker =
     }
   /** Replaces all points; answered by `points-taken` when no other is accepted from any more. */
   | { readonly type: 'points'; readonly serial: number; readonly points: readonly WorkerPoint[] }
-  /** Take no new flow; living ones go on. */
-  | { readonly type: 'drain' }
+  /** Nothing new is steered: sessions that are silent need not be waited for. */
+  | { readonly type: 'draining' }
+  /** Take no new connection; living flows go on. */
+  | { readonly type: 'unlisten' }
   /** Reset all that lives, with this outcome. */
   | { readonly type: 'reset'; readonly outcome: number }
   | { readonly type: 'stop' }

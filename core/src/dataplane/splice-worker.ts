@@ -368,8 +368,10 @@ export class SpliceWorker {
         this.#listen(message.points);
         this.#post({ type: 'points-taken', serial: message.serial });
         return;
-      case 'drain':
+      case 'draining':
         this.#draining = true;
+        return;
+      case 'unlisten':
         this.#acceptor.unlisten();
         return;
       case 'reset': {

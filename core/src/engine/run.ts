@@ -236,6 +236,8 @@ export class Run {
   async drain(): Promise<number> {
     this.#running();
     this.#draining = true;
+    // What a drain takes away is no drift.
+    await this.#drift?.stop();
     await this.#releaseNames();
     await this.#stopSteering(this.#abort.signal);
     return this.#drained(this.#configuration.timeouts.drain);
@@ -426,6 +428,7 @@ export class Run {
   /** New flows go elsewhere from now on; where nothing is captured, they are refused. */
   async #stopSteering(signal: AbortSignal): Promise<void> {
     await this.#interceptor?.drain(signal);
+    this.dataPlane.drain();
     if (this.#definition?.capabilities.scopes.includes('explicit')) await this.dataPlane.replacePoints([]);
   }
 
