@@ -24,6 +24,10 @@ export const fcntl: (fd: number, command: number, argument: number) => number = 
 export const ioctl: (fd: number, request: number, argument: Bytes) => number = libc.func(
   'int ioctl(int fd, unsigned long request, void *arg)',
 );
+/** For requests whose argument is a number and no pointer. */
+export const ioctl_number: (fd: number, request: number, argument: number) => number = libc.func(
+  'int ioctl(int fd, unsigned long request, unsigned long arg)',
+);
 export const flock: (fd: number, operation: number) => number = libc.func('int flock(int fd, int operation)');
 export const dup: (fd: number) => number = libc.func('int dup(int fd)');
 

@@ -5,6 +5,7 @@ import { AF_INET, AF_INET6 } from '../constants.ts';
 import { attribute, attributeU32, parseAttributes, readU32 } from './attribute.ts';
 import {
   IFA_ADDRESS,
+  IFA_CACHEINFO,
   IFA_F_DADFAILED,
   IFA_F_DEPRECATED,
   IFA_F_NODAD,
@@ -71,9 +72,12 @@ export function listAddresses(socket: NetlinkSocket): readonly HostAddress[] {
     .filter((address) => address !== undefined);
 }
 
+/** struct ifa_cacheinfo: preferred u32 · valid u32 · created u32 · changed u32; seconds, all ones for ever. */
+const NEVER_PREFERRED = Buffer.from([0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
+
 /**
- * Gives a device one address without a network around it, good at once. In IPv4 it is of scope host, so that the kernel
- * never chooses it as a source by itself. EEXIST when the device has it.
+ * Gives a device one address without a network around it, good at once. In IPv4 it is of scope host and in IPv6 not
+ * preferred, so that the kernel does not choose it as a source by itself. EEXIST when the device has it.
  */
 export function hostAddressAddition(device: number, address: string): NetlinkRequest {
   const family = familyOf(address);
@@ -85,6 +89,7 @@ export function hostAddressAddition(device: number, address: string): NetlinkReq
   header.writeUInt32LE(device, 4);
   const bytes = addressToBytes(address);
   const parts = [header, attribute(IFA_LOCAL, bytes), attribute(IFA_ADDRESS, bytes), attributeU32(IFA_FLAGS, flags)];
+  if (family === 6) parts.push(attribute(IFA_CACHEINFO, NEVER_PREFERRED));
   return {
     type: RTM_NEWADDR,
     flags: NLM_F_CREATE | NLM_F_EXCL,

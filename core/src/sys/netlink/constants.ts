@@ -98,6 +98,7 @@ export const IFF_LOOPBACK = 0x8;
 // linux/if_addr.h
 export const IFA_ADDRESS = 1;
 export const IFA_LOCAL = 2;
+export const IFA_CACHEINFO = 6;
 export const IFA_FLAGS = 8;
 export const IFA_F_TEMPORARY = 0x01;
 export const IFA_F_NODAD = 0x02;
