@@ -48,6 +48,7 @@ export const IP_BIND_ADDRESS_NO_PORT = 24;
 
 // linux/in6.h
 export const SOL_IPV6 = 41;
+export const IPV6_CHECKSUM = 7;
 export const IPV6_V6ONLY = 26;
 export const IPV6_PKTINFO = 50;
 export const IPV6_RECVORIGDSTADDR = 74;
