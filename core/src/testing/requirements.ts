@@ -47,6 +47,16 @@ function binary(name: string, debianPackage = name): RequirementGroup {
   };
 }
 
+function missingIptables(command: string): string | undefined {
+  return because(
+    inNamespace(
+      `mount -t tmpfs tmpfs /run; ` +
+        `${command} -t mangle -A PREROUTING -p tcp -m connmark --mark 1 -j TPROXY --on-port 1 --tproxy-mark 1`,
+    ),
+    'apt-get install iptables, and a kernel with xt_TPROXY',
+  );
+}
+
 /** Every group there is, by name. */
 export const REQUIREMENTS: readonly RequirementGroup[] = [
   {
@@ -90,17 +100,15 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
         'apt-get install nftables, and a kernel with CONFIG_NFT_TPROXY',
       ),
   },
+  ...(['nft', 'legacy'] as const).map((variant) => ({
+    name: `iptables-${variant}`,
+    covers: `the tproxy-iptables interceptor against the kernel, with the ${variant} variant of iptables`,
+    missing: () => missingIptables(`iptables-${variant}`),
+  })),
   {
     name: 'tproxy-iptables',
     covers: 'the tproxy-iptables interceptor against the kernel',
-    missing: () =>
-      because(
-        inNamespace(
-          'mount -t tmpfs tmpfs /run; ' +
-            'iptables -t mangle -A PREROUTING -p tcp -m connmark --mark 1 -j TPROXY --on-port 1 --tproxy-mark 1',
-        ),
-        'apt-get install iptables, and a kernel with xt_TPROXY',
-      ),
+    missing: () => missingIptables('iptables'),
   },
   {
     name: 'ipv6',

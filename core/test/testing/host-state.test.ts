@@ -50,6 +50,11 @@ describe('normalised iptables-save', () => {
     expect(normaliseIptables(save('*mangle', ':OUTPUT ACCEPT [5:300]'))).toBe('');
   });
 
+  test('that legacy iptables has tables is no rule', () => {
+    const warning = '# Warning: iptables-legacy tables present, use iptables-legacy-save to see them';
+    expect(normaliseIptables(`${warning}\n${save('*mangle', ':OUTPUT ACCEPT [5:300]')}`)).toBe('');
+  });
+
   test('rules, policies and own chains stay, counters do not', () => {
     const text = normaliseIptables(
       save('*filter', ':INPUT DROP [5:300]', ':OUTPUT ACCEPT [1:2]', '-A INPUT -j ACCEPT'),

@@ -2,7 +2,7 @@
 import { type CleanUpContext, cleanUpTproxyRouting, type Family } from '@weir/core';
 import { chainPrefix } from './chain-names.ts';
 import { guarded } from './change-guard.ts';
-import { legacyTables, removeUnusedTables } from './kernel-tables.ts';
+import { legacyTables, removeUnusedBuiltIns } from './kernel-tables.ts';
 import { removeChains } from './live-chains.ts';
 import { commandName, Programs, type Variant } from './programs.ts';
 import { nftTable } from '@weir/core/sys';
@@ -38,7 +38,7 @@ export async function cleanUp({ owner, numbers, log }: CleanUpContext): Promise<
       // eslint-disable-next-line no-await-in-loop -- one after the other
       const tables = await removeChains(programs, family, prefix);
       for (const table of tables) note(`${commandName(family)} chains ${prefix}* in ${table} (${variant})`);
-      if (variant === 'nft' && tables.length > 0) removeUnusedTables(family);
+      if (variant === 'nft' && tables.length > 0) removeUnusedBuiltIns(family, tables);
     }
   }
   cleanUpTproxyRouting(numbers, note);

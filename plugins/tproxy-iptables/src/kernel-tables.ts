@@ -97,20 +97,23 @@ export function restoreBuiltIns(family: Family, before: readonly BuiltIns[]): vo
   }
 }
 
-/** Takes away tables in which there is nothing but empty built-in chains that accept: they are as good as absent. */
-export function removeUnusedTables(family: Family): void {
-  for (const table of TABLES) {
+/**
+ * Takes away what may be there only because of a dead instance: the built-in chains that it had rules in, where they are
+ * empty and accept, and tables in which nothing else is. To packets they are as good as absent.
+ */
+export function removeUnusedBuiltIns(family: Family, tables: readonly string[]): void {
+  for (const table of TABLES.filter((name) => tables.includes(name))) {
     const state = nftTable(nftFamily(family), table);
     if (!state) continue;
     const chains = nftBaseChains(nftFamily(family), table);
-    if (state.uses !== chains.length || chains.some((chain) => chain.uses > 0 || !chain.accepts)) continue;
-    removeUnused(
-      family,
-      table,
-      chains.map((chain) => chain.name),
-      true,
-    );
+    const unused = chains.filter((chain) => chain.uses === 0 && chain.accepts).map((chain) => chain.name);
+    if (state.uses === unused.length) removeUnused(family, table, unused, true);
+    else removeUnused(family, table, unused.filter(isHooked), false);
   }
+}
+
+function isHooked(chain: string): boolean {
+  return chain === 'PREROUTING' || chain === 'OUTPUT';
 }
 
 function removeUnused(family: Family, table: TableName, chains: readonly string[], whole: boolean): void {
