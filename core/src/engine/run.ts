@@ -37,6 +37,15 @@ import { StreamFlows } from './stream-flows.ts';
 const RETIRING_GRACE = 60_000;
 const CLEANUP_PROCESS = new URL(`./cleanup-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 
+/** What is there once a start has come so far that it can be changed. */
+interface Started {
+  readonly dialPlans: DialPlans;
+  readonly names: NameService;
+  readonly plan: CapturePlan;
+  readonly interceptor: Interceptor;
+  readonly definition: InterceptorDefinition<never>;
+}
+
 export class Run {
   readonly flowLog: FlowLog;
   readonly #directory: string;
@@ -115,10 +124,6 @@ export class Run {
     return this.#configuration;
   }
 
-  get selection(): SelectionReport {
-    return this.#selection;
-  }
-
   get #families(): readonly Family[] {
     return this.#facts.ipv6 ? [4, 6] : [4];
   }
@@ -177,7 +182,8 @@ export class Run {
     this.#interceptor = selected.interceptor;
     this.#definition = selected.definition;
     this.#selection = selected.report;
-    if (!selected.report.transparent) await this.#captureNothing(configuration);
+    // Listeners are all there is then: no keeper has anything to put back.
+    if (!selected.report.transparent) await this.#keeper?.dismiss();
     if (canaries.length > 0) await this.#change(this.#compile(configuration, []));
     signal.throwIfAborted();
     await this.#startNames(signal);
@@ -238,7 +244,7 @@ export class Run {
     this.#draining = true;
     // What a drain takes away is no drift.
     await this.#drift?.stop();
-    await this.#releaseNames();
+    await this.#names?.releaseSystem();
     await this.#stopSteering(this.#abort.signal);
     return this.#drained(this.#configuration.timeouts.drain);
   }
@@ -263,7 +269,7 @@ export class Run {
     };
     this.#abort.abort();
     await attempt(() => this.#drift?.stop());
-    await attempt(() => this.#releaseNames());
+    await attempt(() => this.#names?.releaseSystem());
     await attempt(() => this.#names?.stop());
     if (!this.#draining) await attempt(() => this.#stopSteering(new AbortController().signal));
     if (options.now) this.#hurry = true;
@@ -299,22 +305,7 @@ export class Run {
     });
   }
 
-  /** Listeners are all there is: no keeper has anything to put back, and what has no listener cannot be reached. */
-  async #captureNothing({ services }: Configuration): Promise<void> {
-    await this.#keeper?.dismiss();
-    this.#keeper = undefined;
-    const unreachable = services.filter(({ listen }) => listen === undefined).map(({ name }) => name);
-    if (unreachable.length === 0) return;
-    this.#log.warn({ services: unreachable }, 'services without `listen:` cannot be reached');
-  }
-
-  #running(): {
-    dialPlans: DialPlans;
-    names: NameService;
-    plan: CapturePlan;
-    interceptor: Interceptor;
-    definition: InterceptorDefinition<never>;
-  } {
+  #running(): Started {
     const [dialPlans, names, plan, interceptor] = [this.#dialPlans, this.#names, this.#plan, this.#interceptor];
     const definition = this.#definition;
     if (!dialPlans || !names || !plan || !interceptor || !definition) {
@@ -432,17 +423,13 @@ export class Run {
     if (this.#definition?.capabilities.scopes.includes('explicit')) await this.dataPlane.replacePoints([]);
   }
 
-  async #releaseNames(): Promise<void> {
-    await this.#names?.releaseSystem();
-  }
-
   async #drained(timeoutMs: number): Promise<number> {
     const deadline = Date.now() + timeoutMs;
     while (this.dataPlane.activeFlows > 0 && Date.now() < deadline && !this.#hurry) await this.dataPlane.drained(50);
     return this.dataPlane.activeFlows;
   }
 
-  #lookUp(name: string, family: Family): Promise<{ addresses: readonly string[]; ttl: number }> {
+  #lookUp(name: string, family: Family): ReturnType<NameService['lookup']> {
     const signal = AbortSignal.timeout(this.#configuration.timeouts.connect);
     return this.#running().names.lookup(name, family, { signal });
   }
@@ -456,7 +443,6 @@ export class Run {
 }
 
 function asError(error: unknown): Error {
-  return error instanceof Error
-    ? error
-    : new WeirError('WEIR_UNKNOWN', { problem: String(error), remedy: 'Report this.' });
+  if (error instanceof Error) return error;
+  return new WeirError('WEIR_UNKNOWN', { problem: String(error), remedy: 'Report this.' });
 }

@@ -160,8 +160,9 @@ export async function select(
     const report: SelectionReport = { entries, selected: definition.id, transparent };
     logReport(log, report);
     if (!transparent) {
+      const unreachable = configuration.services.filter(({ listen }) => listen === undefined).map(({ name }) => name);
       log.warn(
-        { interceptor: definition.id, transparent },
+        { interceptor: definition.id, transparent, ...(unreachable.length > 0 ? { unreachable } : {}) },
         `${definition.id} captures nothing: applications must connect to its listeners`,
       );
     }
