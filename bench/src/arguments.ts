@@ -1,5 +1,6 @@
 /** The command line of the benchmark. */
 import { UsageError } from '@weir/core';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { PEERS } from './candidates/catalogue.ts';
 
@@ -9,6 +10,7 @@ export const USAGE = `npm run bench [-- options]
   --interceptor A,B     Weir's backends to measure (default nft)
   --peers A,B           other programs, where they are installed (default ${[...PEERS.keys()].join(',')}; none: no peers)
   --only A,B            only these measures
+  --against DIRECTORY   the build of another checkout of Weir as one more row
   --rounds N            default 5
   --seconds N           of one measurement, whole seconds (default 1 with --quick, else 3)
   --seed N              order of candidates and measures (default random, printed)
@@ -22,6 +24,7 @@ export interface BenchArguments {
   readonly interceptors: readonly string[];
   readonly peers: readonly string[];
   readonly only: readonly string[] | undefined;
+  readonly against: string | undefined;
   readonly rounds: number;
   readonly seconds: number;
   readonly seed: number;
@@ -53,6 +56,7 @@ export function parseArguments(argv: readonly string[], random: () => number = M
     interceptor: { type: 'string', default: 'nft' },
     peers: { type: 'string', default: [...PEERS.keys()].join(',') },
     only: { type: 'string' },
+    against: { type: 'string' },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     seed: { type: 'string' },
@@ -75,6 +79,7 @@ export function parseArguments(argv: readonly string[], random: () => number = M
     interceptors: list(values.interceptor),
     peers: list(values.peers),
     only: values.only === undefined ? undefined : list(values.only),
+    against: values.against === undefined ? undefined : resolve(values.against),
     rounds: whole('rounds', values.rounds, 5, 1000),
     seconds: whole('seconds', values.seconds, values.quick ? 1 : 3, 600),
     seed: whole('seed', values.seed, 1 + Math.floor(random() * 0xfffffffe), 0xffffffff),

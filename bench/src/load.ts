@@ -18,6 +18,8 @@ export interface Stage {
   /** The same candidate's other host, where it can be started and stopped. */
   readonly spare: Task;
   readonly iperf: { readonly address: string; readonly port: number };
+  /** Processes of the server host whose CPU time is the server's. */
+  readonly serverPids: readonly number[];
   readonly seconds: number;
 }
 

@@ -20,7 +20,7 @@ const RESULTS = fileURLToPath(new URL('../results', import.meta.url));
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 
 async function compare(args: BenchArguments): Promise<number> {
-  const candidates = candidatesFor(args.interceptors, args.peers);
+  const candidates = candidatesFor(args.interceptors, args.peers, args.against);
   const loads = loadsFor(args.only, args.quick);
   const nested = await reexecInUserNamespace();
   if (nested !== undefined) return nested;

@@ -121,13 +121,13 @@ export class Measurement {
       task,
       spare,
       iperf: this.#scene.iperf,
+      serverPids: this.#scene.serverPids,
       seconds: round === 0 ? 1 : this.#arguments.seconds,
     };
     try {
       const before = await running.carried();
       const { values, moved } = await load.run(stage);
-      const after = await running.carried();
-      provePath(candidate.label, before, after, moved);
+      const after = await provePath(candidate.label, before, () => running.carried(), moved);
       if (after?.spliced !== undefined) entrant.spliced = entrant.spliced === true || after.spliced;
       if (round === 0) return;
       for (const [metric, value] of Object.entries(values)) {

@@ -18,6 +18,7 @@ const PORT_RANGE = '1024 65535';
 export interface Scene {
   readonly server: TestHost;
   readonly iperf: { readonly address: string; readonly port: number };
+  readonly serverPids: readonly number[];
   /** A client host and what is to be carried from it. */
   client(name: string): Promise<Task>;
 }
@@ -25,13 +26,14 @@ export interface Scene {
 export async function setScene(net: TestNetwork): Promise<Scene> {
   const server = await net.host('server');
   await server.addAddress('lo', `${SERVER}/32`);
-  const origin = server.spawn(scriptCommand('http-origin', [SERVER, String(HTTP_PORT)]));
-  server.spawn(['iperf3', '-s', '-B', SERVER, '-p', String(IPERF_PORT)]);
-  await origin.waitFor(/listening/);
+  const web = server.spawn(scriptCommand('http-origin', [SERVER, String(HTTP_PORT)]));
+  const iperf = server.spawn(['iperf3', '-s', '-B', SERVER, '-p', String(IPERF_PORT)]);
+  await web.waitFor(/listening/);
   let clients = 0;
   return {
     server,
     iperf: { address: SERVER, port: IPERF_PORT },
+    serverPids: [web.pid, iperf.pid],
     async client(name) {
       const client = await net.host(name);
       const subnet = `10.1.${clients++}`;

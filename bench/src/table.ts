@@ -35,7 +35,7 @@ export function renderTable(result: BenchmarkResult, references: readonly string
       hostRestored === undefined || version === 'no program'
         ? []
         : [
-            `${label} (${version}): every byte went through it` +
+            `${label}: ${version}; every byte went through it` +
               `${spliced === undefined ? '' : spliced ? ', bulk by splice' : ', nothing by splice'}; ` +
               `its host is ${hostRestored ? 'as it was before' : 'NOT as it was before'}`,
           ],

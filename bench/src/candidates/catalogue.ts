@@ -12,15 +12,19 @@ export const INTERCEPTORS: readonly string[] = ['nft', 'tproxy-iptables', 'ebpf-
 export const PEERS: ReadonlyMap<string, Candidate> = new Map([[HAPROXY.id, HAPROXY]]);
 
 /**
- * The candidates in the order in which they are shown: not intercepted, Weir's, the peers.
+ * The candidates in the order in which they are shown: not intercepted, Weir's, the peers. `against` is another checkout.
  * @throws UsageError for a name that is not known.
  */
-export function candidatesFor(interceptors: readonly string[], peers: readonly string[]): readonly Candidate[] {
+export function candidatesFor(
+  interceptors: readonly string[],
+  peers: readonly string[],
+  against?: string,
+): readonly Candidate[] {
   return [
     DIRECT,
-    ...interceptors.map((id) => {
-      if (INTERCEPTORS.includes(id)) return weirCandidate(id);
-      throw unknown('interceptor', id, INTERCEPTORS);
+    ...interceptors.flatMap((id) => {
+      if (!INTERCEPTORS.includes(id)) throw unknown('interceptor', id, INTERCEPTORS);
+      return against === undefined ? [weirCandidate(id)] : [weirCandidate(id), weirCandidate(id, against)];
     }),
     ...peers.map((id) => {
       const peer = PEERS.get(id);

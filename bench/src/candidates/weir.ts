@@ -4,10 +4,12 @@
  */
 import { WeirProcess, type ConfigurationDocument } from '@weir/core/testing';
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Candidate, Task } from '../candidate.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../../core/bin/weir.js', import.meta.url));
+const CHECKOUT = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** Has no route in the client host: only Weir can make it answer. */
 const ONLY_BY_WEIR = { address: '198.51.100.7', port: 8080 };
@@ -30,18 +32,20 @@ export function weirConfiguration(interceptor: string, task: Task): Configuratio
   };
 }
 
-export function weirCandidate(interceptor: string): Candidate {
+/** `other`: a checkout whose build is measured beside this one's, as `<interceptor>@other`. */
+export function weirCandidate(interceptor: string, other?: string): Candidate {
+  const program = join(other ?? CHECKOUT, 'core/bin/weir.js');
   return {
-    id: interceptor,
-    label: `Weir ${interceptor}`,
-    missing: () => undefined,
-    version: () => execFileSync(process.execPath, [PROGRAM, 'version'], { encoding: 'utf8' }).trim(),
+    id: other === undefined ? interceptor : `${interceptor}@other`,
+    label: other === undefined ? `Weir ${interceptor}` : `other ${interceptor}`,
+    missing: () => (existsSync(program) ? undefined : `${program} does not exist; name a checkout of Weir`),
+    version: () => execFileSync(process.execPath, [program, 'version'], { encoding: 'utf8' }).trim(),
     prepare: async () => {},
     unprepare: async () => {},
     async start(task) {
       const weir = await WeirProcess.start(task.client, {
         config: weirConfiguration(interceptor, task),
-        command: [process.execPath, PROGRAM],
+        command: [process.execPath, program],
       });
       return {
         pids: [weir.process.pid],

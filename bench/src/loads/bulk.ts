@@ -1,6 +1,6 @@
 /** Bulk by iperf3, and what it costs the candidate. The sender uses sendfile, so that it is not the bottleneck. */
 import { missingFor } from '@weir/core/testing';
-import { cpuSeconds, machineCpuSeconds } from '../cpu-time.ts';
+import { cpuClock } from '../cpu-time.ts';
 import type { Load, Metric, Stage } from '../load.ts';
 
 const GIB = 2 ** 30;
@@ -33,9 +33,9 @@ export function bulk(streams: number, down: boolean): Load {
   const label = `bulk ${down ? 'down' : 'up'}, ${streams} stream${streams === 1 ? '' : 's'}`;
   const rate: Metric = { id, label, unit: 'Gbit/s', better: 'more', digits: 2 };
   const cpu: Metric = { id: `${id}-cpu`, label: `${label}: CPU`, unit: 's/GiB', better: 'less', digits: 3 };
-  const machine: Metric = {
-    id: `${id}-machine-cpu`,
-    label: `${label}: CPU of the whole machine`,
+  const all: Metric = {
+    id: `${id}-all-cpu`,
+    label: `${label}: CPU with client and server`,
     unit: 's/GiB',
     better: 'less',
     digits: 3,
@@ -43,18 +43,16 @@ export function bulk(streams: number, down: boolean): Load {
   return {
     id,
     quick: true,
-    metrics: [rate, cpu, machine],
+    metrics: [rate, cpu, all],
     missing: () => missingFor('iperf3'),
     appliesTo: () => true,
     async run(stage) {
-      const { pids } = stage.running;
-      const before = cpuSeconds(pids);
-      const machineBefore = machineCpuSeconds();
+      const stop = cpuClock(stage.running.pids, stage.serverPids);
       const { bytes, gigabits } = await iperf(stage, streams, down);
+      const cost = stop();
       const gib = bytes / GIB;
-      const values: Record<string, number> = { [id]: gigabits };
-      if (pids.length > 0) values[cpu.id] = (cpuSeconds(pids) - before) / gib;
-      values[machine.id] = (machineCpuSeconds() - machineBefore) / gib;
+      const values: Record<string, number> = { [id]: gigabits, [all.id]: cost.all / gib };
+      if (cost.candidate !== undefined) values[cpu.id] = cost.candidate / gib;
       return { values, moved: { flows: streams + 1, bytes } };
     },
   };
