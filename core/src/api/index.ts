@@ -7,6 +7,7 @@ export * from './host.ts';
 export * from './interceptor.ts';
 export * from './listener.ts';
 export * from './logger.ts';
+export * from './nat-table.ts';
 export * from './plugin.ts';
 export * from './point.ts';
 export * from './resolver.ts';

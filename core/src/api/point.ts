@@ -6,7 +6,10 @@ import type { Endpoint, Family, Prefix, Protocol } from './flow.ts';
 export type OriginalDestination =
   /** It is the accepted socket's own name (TPROXY, sk_lookup). */
   | { readonly via: 'socket-name' }
-  /** It stands in a table that the plugin's pump writes, at the slot of the flow's source port. */
+  /**
+   * It stands in a table that the plugin writes, beside the real source: flows of this point come from addresses and
+   * ports that the plugin gave them, and those say where. Layout: nat-table.ts. Others that connect are refused.
+   */
   | { readonly via: 'nat-table'; readonly table: SharedArrayBuffer }
   /** The point serves one service with one target. */
   | {

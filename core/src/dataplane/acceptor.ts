@@ -3,6 +3,7 @@
  * Level-triggered and bounded per turn, so that accepting never starves living flows.
  */
 import type { Prefix } from '../api/flow.ts';
+import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
 import { addressToNumber, bytesToAddress, prefixContains } from '../capture/address.ts';
 import { EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../sys/constants.ts';
 import { writeEpollEvent } from '../sys/epoll.ts';
@@ -30,6 +31,7 @@ import {
   type FlowSlab,
 } from './flow-slab.ts';
 import type { WorkerPoint } from './messages.ts';
+import { NatLookup } from './nat-lookup.ts';
 
 /** Connections taken from one listener per turn. */
 const PER_TURN = 64;
@@ -62,6 +64,8 @@ export class Acceptor {
   readonly #length = Int32Array.of(28);
   readonly #event = new DataView(new ArrayBuffer(16));
   #points: readonly WorkerPoint[] = [];
+  /** Of the points that have one, by index. */
+  #nat: ReadonlyMap<number, NatLookup> = new Map();
   #spareFd = -1;
   #pausedUntil = 0;
   #listening = false;
@@ -74,6 +78,7 @@ export class Acceptor {
   listen(points: readonly WorkerPoint[]): void {
     this.unlisten();
     this.#points = points.filter((point) => point.protocol === 'tcp');
+    this.#nat = natLookups(this.#points);
     for (const point of this.#points) {
       writeEpollEvent(this.#event, EPOLLIN, LISTENER_EVENT, point.index);
       libc.epoll_ctl(this.#parts.epfd, EPOLL_CTL_ADD, point.fd, this.#event);
@@ -141,6 +146,23 @@ export class Acceptor {
     for (let word = 0; word < words; word++) {
       i32[i + SOURCE + word] = this.#peerWords.getInt32(offset + 4 * word, true);
     }
+    const nat = this.#nat.get(point.index);
+    if (nat !== undefined) {
+      const entry = nat.find(this.#peerWords, offset, i32[i + SOURCE_PORT] as number);
+      if (entry < 0) {
+        flows.finish(slot, 'denied');
+        return;
+      }
+      for (let word = 0; word < words; word++) {
+        i32[i + SOURCE + word] = nat.words[entry + NAT_SOURCE + word] as number;
+        i32[i + ORIGINAL + word] = nat.words[entry + NAT_ORIGINAL + word] as number;
+      }
+      i32[i + SOURCE_PORT] = nat.words[entry + NAT_SOURCE_PORT] as number;
+      i32[i + ORIGINAL_PORT] = nat.words[entry + NAT_ORIGINAL_PORT] as number;
+      if (flows.watch(slot, 0, fd)) decision.begin(slot, now);
+      else flows.finish(slot, 'error');
+      return;
+    }
     this.#length[0] = 28;
     if (libc.getsockname(fd, this.#own, this.#length) < 0 || !flows.watch(slot, 0, fd)) {
       flows.finish(slot, 'error');
@@ -185,4 +207,13 @@ export class Acceptor {
     this.#spareFd = libc.open('/dev/null', O_CLOEXEC, 0);
     if (this.#spareFd >= 0) this.#parts.ledger.opened(this.#spareFd);
   }
+}
+
+/** What the points of a worker need to find their flows in a mechanism's table. */
+export function natLookups(points: readonly WorkerPoint[]): ReadonlyMap<number, NatLookup> {
+  const lookups = new Map<number, NatLookup>();
+  for (const { index, original } of points) {
+    if (original.via === 'nat-table') lookups.set(index, new NatLookup(original.table));
+  }
+  return lookups;
 }

@@ -4,10 +4,12 @@
  * takes a raw socket, because no UDP socket can speak for a port it is not bound to without stealing from others.
  */
 import { MSG_DONTWAIT, SOL_IP, SOL_IPV6, IP_PKTINFO, IPV6_PKTINFO } from '../sys/constants.ts';
+import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
 import { ECONNREFUSED, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
+import { natLookups } from './acceptor.ts';
 import { at, type Counters, type WorkerCounter } from './counters.ts';
 import type { DatagramQueue } from './datagram-queue.ts';
 import type { FlowDecision } from './decision.ts';
@@ -34,6 +36,7 @@ import {
   type FlowSlab,
 } from './flow-slab.ts';
 import type { WorkerPoint } from './messages.ts';
+import type { NatLookup } from './nat-lookup.ts';
 import type { SessionIndex } from './session-index.ts';
 
 /** Datagrams per call. */
@@ -64,6 +67,7 @@ export class DatagramRelay {
   /** Replies from foreign addresses: a UDP header of ours in front, the source address as control data. */
   readonly #raw = new MessageBatch({ messages: BATCH, payload: 0, prefix: UDP_HEADER, control: CONTROL });
   #points: readonly WorkerPoint[] = [];
+  #nat: ReadonlyMap<number, NatLookup> = new Map();
 
   constructor(parts: DatagramRelayParts) {
     this.#parts = parts;
@@ -71,6 +75,7 @@ export class DatagramRelay {
 
   set points(points: readonly WorkerPoint[]) {
     this.#points = points;
+    this.#nat = natLookups(points);
   }
 
   /** Clients have sent to a point. */
@@ -191,6 +196,18 @@ export class DatagramRelay {
     for (let word = 0; word < words; word++) key[1 + word] = names.getInt32(name + offset + 4 * word, true);
     key[5] = names.getUint16(name + 2, false);
     if (point.original.via === 'fixed') return true;
+    const nat = this.#nat.get(point.index);
+    if (nat !== undefined) {
+      const entry = nat.find(names, name + offset, key[5] as number);
+      if (entry < 0) return false;
+      for (let word = 0; word < words; word++) {
+        key[1 + word] = nat.words[entry + NAT_SOURCE + word] as number;
+        key[6 + word] = nat.words[entry + NAT_ORIGINAL + word] as number;
+      }
+      key[5] = nat.words[entry + NAT_SOURCE_PORT] as number;
+      key[10] = nat.words[entry + NAT_ORIGINAL_PORT] as number;
+      return true;
+    }
     // One control message: IP_ORIGDSTADDR or IPV6_ORIGDSTADDR, a sockaddr.
     if (this.#in.controlLength(n) < 16 + (point.family === 4 ? 16 : 28)) return false;
     const address = this.#in.controlAt(n) + 16;

@@ -220,7 +220,8 @@ function slabCapacity({ flows, udpSessions }: WorkerLimits): number {
 }
 
 /** Which dials would arrive at a point. */
-function leadingTo({ network, bind, transparent }: BoundPoint): Pick<WorkerPoint, 'own' | 'loopback'> {
+function leadingTo({ network, bind, transparent, original }: BoundPoint): Pick<WorkerPoint, 'own' | 'loopback'> {
+  if (original.via === 'nat-table') return { own: [bind.address], loopback: false };
   // What arrives at a transparent point by its own address was not captured: it is ours.
   if (transparent) return { own: [], loopback: true };
   if (bind.address !== UNSPECIFIED[network.family]) return { own: [bind.address], loopback: false };
