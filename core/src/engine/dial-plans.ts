@@ -119,7 +119,7 @@ export class DialPlans {
   }
 
   async close(): Promise<void> {
-    for (const id of [...this.#services.keys()]) this.forget(id);
+    for (const id of this.#services.keys()) this.forget(id);
     for (const { dialer } of this.#dialers.values()) if (dialer.kind === 'stream') await dialer.close();
     this.#dialers.clear();
   }
