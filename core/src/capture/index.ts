@@ -5,6 +5,7 @@ export { decide, type Explanation, explain, explainPorts } from './decide.ts';
 export { type Box, type BoxOptions, steeredBoxes, steeredPrefixes } from './intervals.ts';
 export { buildLookupTable } from './lookup-build.ts';
 export { LookupTable, type LookupTableData } from './lookup-table.ts';
+export { isExactName } from './name-pattern.ts';
 export { compileNames, NameTable, NO_PATTERN } from './names.ts';
 export type { CapturedService, NumberedService } from './rules.ts';
 export { type Segment, sourceSegments } from './segments.ts';

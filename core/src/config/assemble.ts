@@ -53,6 +53,8 @@ function service(value: DocumentValue['services'][number]): ServiceConfiguration
         ? ['direct']
         : value.dialer.map((use, i) => (typeof use === 'string' ? use : inlineName(value.name, i))),
     ...(value.listen === undefined ? {} : { listen: value.listen }),
+    ...(value.address === 'real' ? { address: value.address } : {}),
+    ...(value.resolve === 'upstream' ? { resolve: value.resolve } : {}),
   };
 }
 
@@ -65,6 +67,8 @@ export interface Parts {
   /** Checked options by dialer name, and by interceptor id. */
   readonly dialerOptions: ReadonlyMap<string, unknown>;
   readonly interceptorOptions: Readonly<Record<string, unknown>>;
+  /** Of plugins' resolvers, by id. */
+  readonly resolverOptions: Readonly<Record<string, unknown>>;
   /** Located: package names and absolute paths. */
   readonly plugins: readonly string[];
 }
@@ -106,8 +110,20 @@ export function assemble(parts: Parts): Configuration {
       reach: resolver.reach ?? d.resolver.reach,
       ranges: resolver.ranges ?? d.resolver.ranges,
       upstreams: resolver.upstreams ?? d.resolver.upstreams,
+      mode: resolver.mode ?? d.resolver.mode,
       unanswerable: resolver.unanswerable ?? d.resolver.unanswerable,
+      udpBytes: resolver['udp-bytes'] ?? d.resolver.udpBytes,
+      ttl: resolver.ttl ?? d.resolver.ttl,
+      keep: resolver.keep ?? d.resolver.keep,
+      secret: resolver.secret ?? d.resolver.secret,
+      map: resolver.map ?? d.resolver.map,
+      cache: resolver.cache ?? d.resolver.cache,
+      serveStale: resolver['serve-stale'] ?? d.resolver.serveStale,
+      rebinding: resolver.rebinding ?? d.resolver.rebinding,
+      rebindingAllow: resolver['rebinding-allow'] ?? d.resolver.rebindingAllow,
+      dohCanary: resolver['doh-canary'] ?? d.resolver.dohCanary,
       test: resolver.test ?? d.resolver.test,
+      plugins: parts.resolverOptions,
     },
     dialers,
     services: document.services.map(service),

@@ -1,6 +1,7 @@
 /** What a configuration may name beyond the built-in words; given by the registry, so that this folder imports no plugin. */
 import type { DialerDefinition } from '../api/dialer.ts';
 import type { InterceptorDefinition } from '../api/interceptor.ts';
+import type { ResolverDefinition } from '../api/resolver.ts';
 
 export interface Definitions {
   /** By `type`. */
@@ -8,6 +9,8 @@ export interface Definitions {
   readonly interceptorIds: readonly string[];
   /** Loads the package of that interceptor; `undefined` when it is not installed. */
   interceptor(id: string): Promise<InterceptorDefinition<never> | undefined>;
+  /** Resolvers of plugins, by id. */
+  readonly resolvers: ReadonlyMap<string, ResolverDefinition<never>>;
 }
 
 /**

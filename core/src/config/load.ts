@@ -182,6 +182,16 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
     interceptorOptions[id] = checked.value;
   }
 
+  const resolverOptions: Record<string, unknown> = {};
+  for (const [id, definition] of definitions.resolvers) {
+    const path = ['resolver', 'plugins', id];
+    // A resolver takes part as soon as its plugin is loaded, so that one without options is checked as well.
+    const given = document.value?.resolver?.plugins?.[id] ?? {};
+    const checked = await validateOptions(definition.options, given, path, `the resolver "${id}"`);
+    add(checked.findings);
+    resolverOptions[id] = checked.value;
+  }
+
   if (faults.length > 0 || document.value === undefined || overriding.value === undefined) {
     throw refusal(file, distinct(faults).toSorted(byPlace(file)));
   }
@@ -191,6 +201,7 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
     overrides: overriding.value,
     dialerOptions,
     interceptorOptions,
+    resolverOptions,
     plugins,
   });
 }

@@ -31,8 +31,34 @@ export interface DnsListen {
   readonly endpoint: Endpoint;
 }
 
+/** How an upstream is asked: `tls` is DNS over TLS (RFC 7858), `https` DNS over HTTPS (RFC 8484). */
+export type UpstreamProtocol = 'udp' | 'tcp' | 'tls' | 'https';
+
+/** A server that is asked for names that Weir does not answer itself. */
+export interface UpstreamConfiguration {
+  readonly protocol: UpstreamProtocol;
+  /** `address` is a name only for `tls` and `https` servers that give none; the plain upstreams resolve it. */
+  readonly endpoint: Endpoint;
+  /** The name in the server's certificate; absent: its address. */
+  readonly serverName?: string;
+  /** Path of an `https` server, with the leading slash. */
+  readonly path?: string;
+  /** Asked only for these names and all below them; absent: for all that no other server's list has. */
+  readonly suffixes?: readonly string[];
+  /** Name of the dialer through which it is reached. */
+  readonly dialer?: string;
+  /** Absolute path of a PEM file with the certificate authorities to trust instead of the built-in ones. */
+  readonly ca?: string;
+}
+
 /** Where queries go that Weir does not answer itself: the host's own configuration, or a server. */
-export type UpstreamSource = 'system' | { readonly protocol: Protocol; readonly endpoint: Endpoint };
+export type UpstreamSource = 'system' | UpstreamConfiguration;
+
+/**
+ * In which order upstreams are asked. `failover`: as listed, but those that failed lately last; `serial`: as listed,
+ * always; `random`: any, those that failed lately last; `parallel`: all at once, and the first useful answer counts.
+ */
+export type UpstreamMode = 'failover' | 'serial' | 'random' | 'parallel';
 
 export type Reach = 'auto' | 'resolv-conf' | 'none' | 'capture' | 'systemd-resolved' | { readonly hosts: string };
 
@@ -42,8 +68,30 @@ export interface ResolverConfiguration {
   /** At most one IPv4 and one IPv6 prefix. */
   readonly ranges: readonly Prefix[];
   readonly upstreams: readonly UpstreamSource[];
+  readonly mode: UpstreamMode;
   readonly unanswerable: 'refused' | 'servfail' | 'timeout' | 'nxdomain';
+  /** Bytes of a UDP answer at most, and what Weir says it takes itself. */
+  readonly udpBytes: number;
+  /** How long clients may keep an assigned address. */
+  readonly ttl: number;
+  /** A name that only a pattern wants, and that nobody used for so long, gives its addresses back. Longer than `ttl`. */
+  readonly keep: number;
+  /** Mixed into the hash that gives names their addresses; empty: none. Hosts agree when it is the same. */
+  readonly secret: string;
+  /** Where assigned addresses are written down: `state` beside the other state, `off`, or an absolute path. */
+  readonly map: string;
+  /** Answers of upstreams that are kept; 0: none. */
+  readonly cache: number;
+  /** For how long an answer whose time is over may be given while no upstream answers; 0: never. */
+  readonly serveStale: number;
+  /** `block`: upstreams may not answer with private addresses, but for names of `rebindingAllow` and split ones. */
+  readonly rebinding: 'allow' | 'block';
+  readonly rebindingAllow: readonly string[];
+  /** Whether browsers are told not to use DNS over HTTPS of their own (`use-application-dns.net`). */
+  readonly dohCanary: boolean;
   readonly test: 'fatal' | 'warn' | 'off';
+  /** Options of plugins' resolvers by id, validated by each one's schema. */
+  readonly plugins: Readonly<Record<string, unknown>>;
 }
 
 /** A named dialer. Inline ones of a service get a name of the form `<service>#<n>`. */
@@ -56,7 +104,7 @@ export interface DialerConfiguration {
 
 export interface ServiceConfiguration {
   readonly name: string;
-  /** Lower case, without trailing dot; `web.internal` or `*.apps.internal`. */
+  /** Lower case, without trailing dot; `web.internal`, `*.apps.internal`, `api-*.internal`, `!x.apps.internal`. */
   readonly names: readonly string[];
   readonly prefixes: readonly Prefix[];
   /** Sorted, disjoint; `[0–65535]` when the file gives none. */
@@ -67,6 +115,10 @@ export interface ServiceConfiguration {
   /** Names of dialers, tried in order; `direct`, `reset` and `drop` always exist. */
   readonly dialers: readonly string[];
   readonly listen?: Endpoint;
+  /** Its names keep their real addresses, and those are captured; absent: they get addresses of the ranges. */
+  readonly address?: 'real';
+  /** Upstreams answer for records of its names that are no addresses; absent: Weir says that there are none. */
+  readonly resolve?: 'upstream';
 }
 
 export interface Timeouts {

@@ -7,7 +7,7 @@ import { formatPrefix, parsePrefix, prefixContains } from '../capture/address.ts
 import { DEFAULTS } from './defaults.ts';
 import { BUILT_IN_DIALERS, type Definitions } from './definitions.ts';
 import { valueAt, type Finding } from './issues.ts';
-import { parseNetwork, quote } from './scalars.ts';
+import { parseDuration, parseNetwork, quote } from './scalars.ts';
 import { didYouMean } from './suggest.ts';
 
 type Path = readonly PropertyKey[];
@@ -150,6 +150,46 @@ function dialerFindings(root: unknown, definitions: Definitions): readonly Findi
   return found;
 }
 
+function resolverFindings(root: unknown, definitions: Definitions): readonly Finding[] {
+  const found: Finding[] = [];
+  const plugins = valueAt(root, ['resolver', 'plugins']);
+  const known = [...definitions.resolvers.keys()];
+  for (const id of isMapping(plugins) ? Object.keys(plugins).filter((key) => !known.includes(key)) : []) {
+    const problem = `unknown resolver ${quote(id)}${didYouMean(id, known)}`;
+    const allowed = known.length > 0 ? `one of ${known.join(', ')}` : 'a resolver of a plugin that "plugins" names';
+    found.push({ path: ['resolver', 'plugins', id], atKey: true, problem, allowed });
+  }
+  const dialers = valueAt(root, ['dialers']);
+  const names = ['direct', ...(isMapping(dialers) ? Object.keys(dialers) : [])];
+  for (const [path, upstream] of itemsAt(root, ['resolver', 'upstreams'])) {
+    if (!isMapping(upstream)) continue;
+    const { dialer, server } = upstream;
+    if (typeof dialer === 'string' && !names.includes(dialer)) {
+      const problem = `unknown dialer ${quote(dialer)}${didYouMean(dialer, names)}`;
+      found.push({ path: [...path, 'dialer'], problem, allowed: `one of ${names.join(', ')}` });
+    }
+    if (upstream['ca'] !== undefined && typeof server === 'string' && !/^(?:tls|https):/.test(server)) {
+      const problem = 'only tls:// and https:// servers have a certificate';
+      found.push({ path: [...path, 'ca'], atKey: true, problem, allowed: 'no "ca" here' });
+    }
+  }
+  const duration = (key: string, otherwise: number): number => {
+    const text = valueAt(root, ['resolver', key]);
+    try {
+      return typeof text === 'string' ? parseDuration(text) : otherwise;
+    } catch {
+      return otherwise;
+    }
+  };
+  const [ttl, keep] = [duration('ttl', DEFAULTS.resolver.ttl), duration('keep', DEFAULTS.resolver.keep)];
+  if (keep < 2 * ttl) {
+    const key = valueAt(root, ['resolver', 'keep']) === undefined ? 'ttl' : 'keep';
+    const problem = 'names would lose their addresses while clients still use them';
+    found.push({ path: ['resolver', key], problem, allowed: '"keep" at least twice as long as "ttl"' });
+  }
+  return found;
+}
+
 function interceptorFindings(root: unknown, definitions: Definitions): readonly Finding[] {
   const chosen = itemsAt(root, ['interceptor']);
   const found: Finding[] = [...duplicates(chosen, 'the interceptor')];
@@ -193,6 +233,18 @@ function markFindings(root: unknown): readonly Finding[] {
   return found;
 }
 
+/** Lists of addresses that only say what is not meant. */
+function addressFindings(root: unknown): readonly Finding[] {
+  return itemsAt(root, ['services']).flatMap(([path]) => {
+    const addresses = itemsAt(root, [...path, 'addresses']);
+    if (addresses.length === 0) return [];
+    if (!addresses.every(([, value]) => typeof value === 'string' && /^![^\d:/]/.test(value))) return [];
+    const [at] = addresses[0] as readonly [Path, unknown];
+    const problem = 'the list says only what is not meant';
+    return [{ path: at, problem, allowed: 'a name, a pattern or a prefix as well' }];
+  });
+}
+
 /** All findings that need more than one place of the document, or the registry. */
 export function referenceFindings(root: unknown, definitions: Definitions): readonly Finding[] {
   const services = itemsAt(root, ['services']).map(([path]) => path);
@@ -202,6 +254,8 @@ export function referenceFindings(root: unknown, definitions: Definitions): read
     ...duplicates(at('listen'), 'the listener'),
     ...dialerFindings(root, definitions),
     ...interceptorFindings(root, definitions),
+    ...resolverFindings(root, definitions),
+    ...addressFindings(root),
     ...rangeFindings(root),
     ...markFindings(root),
   ];

@@ -14,7 +14,7 @@ import {
   parsePrefix,
   widthOf,
 } from '../capture/address.ts';
-import type { DnsListen, PortRange, Reach, UpstreamSource } from './model.ts';
+import type { DnsListen, PortRange, Reach, UpstreamConfiguration, UpstreamProtocol, UpstreamSource } from './model.ts';
 
 /** A value that is refused. Not for operators: the loader turns it into a placed fault. */
 export class ScalarFault extends Error {
@@ -51,11 +51,15 @@ export const ALLOWED = {
   port: 'a port 1–65535, or a range as 8000-8100',
   prefix: 'an IPv4 or IPv6 prefix or address: 203.0.113.0/24, "2001:db8::/48", 192.0.2.7',
   name: 'a name as web.internal, or "*.apps.internal" for all names below',
+  pattern: 'web.internal, "*.apps.internal" or "api-*.internal"; "!x.apps.internal" without that name',
   endpoint: 'an address and a port: 127.0.0.1:15432 or "[::1]:15432"',
   hostPort: 'a host and a port: 10.0.0.5:6432, db.example:5432 or "[2001:db8::5]:80"',
   owner: 'uid:1000, uid:1000-1999, gid:33 or cgroup:/path',
   dns: 'udp://127.0.0.1:53 or tcp://[::1]:53',
-  upstream: 'system, or a server as udp://192.0.2.53 or tcp://[2001:db8::53]:53',
+  upstream:
+    'system, or a server as udp://192.0.2.53, tcp://[2001:db8::53]:53, tls://192.0.2.53#dns.example or https://dns.example/dns-query',
+  suffix: 'a name; it stands for itself and all names below: corp.example',
+  map: 'state, off, or an absolute path: /var/lib/weir/names',
   reach: 'auto, capture, systemd-resolved, resolv-conf, hosts:///etc/hosts or none',
 } as const;
 
@@ -148,15 +152,11 @@ export function parseNetwork(text: string): Prefix {
 }
 
 /** A DNS name: lower case, without the trailing dot, international labels as punycode. */
-export function parseName(text: string): string {
-  const bad = (problem: string) => new ScalarFault(problem, ALLOWED.name);
+export function parseName(text: string, allowed: string = ALLOWED.name): string {
+  const bad = (problem: string) => new ScalarFault(problem, allowed);
   let name = text.endsWith('.') ? text.slice(0, -1) : text;
   if (name === '') throw bad(`${quote(text)} is not a name`);
-  const wildcard = name.startsWith('*.');
-  if (wildcard) name = name.slice(2);
-  if (name.includes('*')) {
-    throw bad(`${quote(text)}: "*" can only be the whole first label`);
-  }
+  if (name.includes('*')) throw bad(`${quote(text)} is no single ${allowed === ALLOWED.hostPort ? 'host' : 'name'}`);
   // Anything but printable ASCII goes through IDNA, which refuses what is no letter.
   if (/[^ -~]/.test(name)) {
     const ascii = domainToASCII(name);
@@ -174,9 +174,45 @@ export function parseName(text: string): string {
   }
   if (name.length > 253) throw bad(`${quote(text)} is longer than 253 characters`);
   if (/^\d+$/.test(labels.at(-1) as string)) {
-    throw new ScalarFault(`${quote(text)} is neither an address nor a name`, `${ALLOWED.prefix}; or ${ALLOWED.name}`);
+    throw new ScalarFault(`${quote(text)} is neither an address nor a name`, `${ALLOWED.prefix}; or ${allowed}`);
   }
-  return wildcard ? `*.${name}` : name;
+  return name;
+}
+
+/** A label in which `*` stands for any characters and `?` for one. */
+const GLOB_LABEL = /^[a-z0-9_*?-]+$/;
+
+/**
+ * A pattern for names: a name, `*.suffix` for all names below, or with `*` and `?` inside of its labels; behind `!` what
+ * is not meant by the others. Lower case, without the trailing dot.
+ */
+export function parseNamePattern(text: string): string {
+  if (text.startsWith('!')) {
+    const inner = text.slice(1).trim();
+    if (inner.startsWith('!')) throw new ScalarFault(`${quote(text)} is not a name`, ALLOWED.pattern);
+    return `!${parseNamePattern(inner)}`;
+  }
+  if (!/[*?]/.test(text)) return parseName(text, ALLOWED.pattern);
+  const bad = (problem: string) => new ScalarFault(problem, ALLOWED.pattern);
+  const labels = (text.endsWith('.') ? text.slice(0, -1) : text).split('.').map((label) => {
+    if (!/[*?]/.test(label)) return label === '' ? label : parseLabel(label);
+    const lower = label.toLowerCase();
+    if (!GLOB_LABEL.test(lower))
+      throw bad(`${quote(text)} is not a pattern: ${quote(label)} may not stand between dots`);
+    // Two in a row say no more than one.
+    return lower.replaceAll(/\*+/g, '*');
+  });
+  const pattern = labels.join('.');
+  if (labels.includes('')) throw bad(`${quote(text)} has an empty label`);
+  if (labels.some((label) => label.length > 63)) throw bad(`${quote(text)} has a label of more than 63 characters`);
+  if (pattern.length > 253) throw bad(`${quote(text)} is longer than 253 characters`);
+  if (!/[a-z0-9_]/.test(pattern)) throw bad(`${quote(text)} is a pattern for every name`);
+  return pattern;
+}
+
+/** A label as part of a pattern; digits alone may be its last one only there. */
+function parseLabel(label: string): string {
+  return parseName(`${label}.x`, ALLOWED.pattern).slice(0, -2);
 }
 
 /** What stands in `addresses`: a prefix where it looks like one, else a name. */
@@ -184,13 +220,16 @@ export function parseAddressOrName(text: string): { readonly prefix: Prefix } | 
   if (text.includes('://')) {
     throw new ScalarFault(`${quote(text)} is a URL`, 'a name or a prefix without scheme; ports stand in "ports"');
   }
+  if (text.startsWith('!') && (/[/:]/.test(text) || /^![\d.]+$/.test(text))) {
+    throw new ScalarFault(`${quote(text)} excludes a prefix`, 'prefixes that are left alone stand in "exclude"');
+  }
   if (text.includes('/') || text.includes(':') || /^[\d.]+$/.test(text)) {
     if (/^(?:[^/:]+|\[.*\]):\d+$/.test(text)) {
       throw new ScalarFault(`${quote(text)} has a port`, 'a name or a prefix alone; ports stand in "ports"');
     }
     return { prefix: parseNetwork(text) };
   }
-  return { name: parseName(text) };
+  return { name: parseNamePattern(text) };
 }
 
 /** Splits `host:port` and `[v6]:port`. The host is an address or a name. */
@@ -214,9 +253,7 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
   }
   const host = match[2] as string;
   if (isAddress(host)) return { host, port };
-  const name = parseName(host);
-  if (name.startsWith('*.')) throw new ScalarFault(`${quote(text)} is no single host`, ALLOWED.hostPort);
-  return { host: name, port };
+  return { host: parseName(host, ALLOWED.hostPort), port };
 }
 
 /** An address and a port; no name, since it is bound before anything can be resolved. */
@@ -244,8 +281,60 @@ export function parseDnsEndpoint(text: string, allowed: string = ALLOWED.dns): D
   }
 }
 
+const UPSTREAM_PORTS = { udp: 53, tcp: 53, tls: 853, https: 443 } as const;
+
+/** `udp://192.0.2.53`, `tls://192.0.2.53:853#dns.example`, `https://dns.example/dns-query`. */
+export function parseUpstreamServer(text: string): UpstreamConfiguration {
+  const match = /^(udp|tcp|tls|https):\/\/([^/#?]+)(\/[^#\s]*)?(?:#(.+))?$/.exec(text);
+  if (match === null) throw new ScalarFault(`${quote(text)} is not an upstream`, ALLOWED.upstream);
+  const protocol = match[1] as UpstreamProtocol;
+  const [, , place = '', path, name] = match;
+  const secure = protocol === 'tls' || protocol === 'https';
+  if (path !== undefined && protocol !== 'https') {
+    throw new ScalarFault(`${quote(text)} has a path, which only https:// takes`, ALLOWED.upstream);
+  }
+  if (name !== undefined && !secure) {
+    throw new ScalarFault(`${quote(text)} has a name behind #, which only tls:// and https:// take`, ALLOWED.upstream);
+  }
+  const endpoint = upstreamEndpoint(text, place, UPSTREAM_PORTS[protocol]);
+  if (!secure && !isAddress(endpoint.address)) {
+    throw new ScalarFault(`${quote(endpoint.address)} is not an address`, ALLOWED.upstream);
+  }
+  const serverName = name === undefined ? undefined : parseName(name, ALLOWED.upstream);
+  return {
+    protocol,
+    endpoint,
+    ...(serverName === undefined ? {} : { serverName }),
+    ...(protocol === 'https' ? { path: path ?? '/dns-query' } : {}),
+  };
+}
+
+function upstreamEndpoint(text: string, place: string, port: number): Endpoint {
+  const alone = /^\[(.*)\]$/.exec(place)?.[1] ?? place;
+  if (isAddress(alone) && (place.startsWith('[') || !alone.includes(':'))) return { address: alone, port };
+  try {
+    if (!place.includes(':')) return { address: parseName(place, ALLOWED.upstream), port };
+    const { host, port: given } = parseHostPort(place);
+    return { address: host, port: given };
+  } catch (error) {
+    if (error instanceof ScalarFault) throw new ScalarFault(`${quote(text)}: ${error.problem}`, ALLOWED.upstream);
+    throw error;
+  }
+}
+
 export function parseUpstream(text: string): UpstreamSource {
-  return text === 'system' ? 'system' : parseDnsEndpoint(text, ALLOWED.upstream);
+  return text === 'system' ? 'system' : parseUpstreamServer(text);
+}
+
+/** `state`, `off`, or an absolute path. */
+export function parseMapPlace(text: string): string {
+  if (text === 'state' || text === 'off' || /^\/.*[^/]$/.test(text)) return text;
+  throw new ScalarFault(`${quote(text)} is no place for the map of names`, ALLOWED.map);
+}
+
+/** A duration, or 0 for `off`. */
+export function parseDurationOrOff(text: string): number {
+  return text === 'off' ? 0 : parseDuration(text);
 }
 
 const REACHES = new Set(['auto', 'resolv-conf', 'none', 'capture', 'systemd-resolved']);

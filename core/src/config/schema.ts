@@ -6,6 +6,7 @@
  * A message is `problem\nallowed`; `issues.ts` takes it apart.
  */
 import { z } from 'zod';
+import { isAddress } from '../capture/address.ts';
 import {
   ALLOWED,
   OWNER,
@@ -13,12 +14,16 @@ import {
   parseCount,
   parseDnsEndpoint,
   parseDuration,
+  parseDurationOrOff,
   parseEndpoint,
+  parseMapPlace,
+  parseName,
   parseNetwork,
   parseOwnerMatch,
   parsePorts,
   parseReach,
   parseUpstream,
+  parseUpstreamServer,
   quote,
   ScalarFault,
 } from './scalars.ts';
@@ -83,14 +88,19 @@ const dialerUse = z.union([word("a dialer's name"), dialer]);
 
 const service = z.strictObject({
   name: word("a service's name"),
-  addresses: list(text(`${ALLOWED.name}; or ${ALLOWED.prefix}`, parseAddressOrName)).refine((all) => all.length > 0, {
-    error: () => 'the list is empty\nat least one name or prefix',
-  }),
+  addresses: list(text(`${ALLOWED.pattern}; or ${ALLOWED.prefix}`, parseAddressOrName)).refine(
+    (all) => all.length > 0,
+    {
+      error: () => 'the list is empty\nat least one name or prefix',
+    },
+  ),
   ports: list(ports).optional(),
   protocols: list(protocol).optional(),
   sources: list(network).optional(),
   dialer: list(dialerUse).optional(),
   listen: endpoint.optional(),
+  address: z.enum(['assigned', 'real']).optional(),
+  resolve: z.enum(['weir', 'upstream']).optional(),
 });
 
 const whole = (first: number, last: number, what = `a whole number from ${first} to ${last}`) =>
@@ -122,13 +132,57 @@ const capture = z.strictObject({
   except: list(text(ALLOWED.owner, parseOwnerMatch)).optional(),
 });
 
+const suffix = text(ALLOWED.suffix, (value) => parseName(value, ALLOWED.suffix));
+const address = z.string({ error: () => '\nan IPv4 or IPv6 address' }).refine(isAddress, {
+  error: (issue) => `${quote(issue.input)} is not an address\nan IPv4 or IPv6 address`,
+});
+const absolutePath = z.string({ error: () => '\nan absolute path' }).regex(/^\/.*[^/]$/, {
+  error: (issue) => `${quote(issue.input)} is no absolute path of a file\nan absolute path`,
+});
+
+/** A server with what its URL has no place for. */
+const upstreamServer = z
+  .strictObject({
+    server: text(ALLOWED.upstream, parseUpstreamServer),
+    address: address.optional(),
+    for: list(suffix).optional(),
+    dialer: word("a dialer's name").optional(),
+    ca: absolutePath.optional(),
+  })
+  .transform(({ server, address: at, for: suffixes, dialer: by, ca }) => ({
+    ...server,
+    ...(at === undefined
+      ? {}
+      : {
+          endpoint: { address: at, port: server.endpoint.port },
+          ...(isAddress(server.endpoint.address) || server.serverName !== undefined
+            ? {}
+            : { serverName: server.endpoint.address }),
+        }),
+    ...(suffixes === undefined || suffixes.length === 0 ? {} : { suffixes }),
+    ...(by === undefined ? {} : { dialer: by }),
+    ...(ca === undefined ? {} : { ca }),
+  }));
+
 const resolver = z.strictObject({
   listen: list(text(ALLOWED.dns, (value) => parseDnsEndpoint(value))).optional(),
   reach: text(ALLOWED.reach, parseReach).optional(),
   ranges: list(network).optional(),
-  upstreams: list(text(ALLOWED.upstream, parseUpstream)).optional(),
+  upstreams: list(z.union([text(ALLOWED.upstream, parseUpstream), upstreamServer])).optional(),
+  mode: z.enum(['failover', 'serial', 'random', 'parallel']).optional(),
   unanswerable: z.enum(['refused', 'servfail', 'timeout', 'nxdomain']).optional(),
+  'udp-bytes': whole(512, 4096, 'a number of bytes from 512 to 4096').optional(),
+  ttl: duration.refine((value) => value >= 1000, { error: () => 'the duration is too short\nat least 1s' }).optional(),
+  keep: duration.optional(),
+  secret: z.string({ error: () => '\n{ file: /etc/weir/names.secret }' }).optional(),
+  map: text(ALLOWED.map, parseMapPlace).optional(),
+  cache: count(0, 1_000_000).optional(),
+  'serve-stale': text(`off, or ${ALLOWED.duration}`, parseDurationOrOff).optional(),
+  rebinding: z.enum(['allow', 'block']).optional(),
+  'rebinding-allow': list(suffix).optional(),
+  'doh-canary': z.boolean().optional(),
   test: z.enum(['fatal', 'warn', 'off']).optional(),
+  plugins: z.record(z.string(), z.looseObject({})).optional(),
 });
 
 export const documentSchema = z.strictObject({

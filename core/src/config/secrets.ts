@@ -77,7 +77,8 @@ async function resolved(value: unknown, path: Path, context: SecretContext, foun
       copy[key] = await readSecret(member as Readonly<Record<string, unknown>>, at, context, found);
     } else {
       copy[key] = member;
-      if (context.file !== undefined && (context.file.mode & READABLE_BY_OTHERS) !== 0) {
+      // An empty one is none.
+      if (member !== '' && context.file !== undefined && (context.file.mode & READABLE_BY_OTHERS) !== 0) {
         found.push({
           path: at,
           problem: `a secret stands in ${context.file.name}, which may be read by others`,
@@ -97,7 +98,7 @@ export async function resolveSecrets(
   if (typeof root !== 'object' || root === null || Array.isArray(root)) return { root, findings: [] };
   const findings: Finding[] = [];
   const copy: Record<string, unknown> = { ...root };
-  for (const key of ['dialers', 'interceptors', 'services']) {
+  for (const key of ['dialers', 'interceptors', 'resolver', 'services']) {
     if (Object.hasOwn(copy, key)) copy[key] = await resolved(copy[key], [key], context, findings);
   }
   return { root: copy, findings };

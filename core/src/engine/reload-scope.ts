@@ -1,4 +1,5 @@
 /** What a reload can change, what stays as it was at start, and how two configurations differ. */
+import { isExactName } from '../capture/index.ts';
 import type { Configuration } from '../config/model.ts';
 import type { ReloadReport } from './report.ts';
 
@@ -46,7 +47,7 @@ export function difference(before: Configuration, after: Configuration): Omit<Re
 
 /** Names without wildcards: they get their addresses at start. */
 export function exactNames({ services }: Configuration): readonly string[] {
-  return services.flatMap((service) => service.names).filter((name) => !name.startsWith('*.'));
+  return services.flatMap((service) => service.names).filter(isExactName);
 }
 
 export function capturesNames({ services }: Configuration): boolean {

@@ -1,6 +1,7 @@
 /** Services that are reached at a listener of their own: which ones there are, and where their flows go. */
 import type { ServiceListener } from '../api/listener.ts';
 import { numberToAddress, widthOf } from '../capture/address.ts';
+import { isExactName } from '../capture/name-pattern.ts';
 import type { Configuration, DialerConfiguration, ServiceConfiguration } from '../config/model.ts';
 import type { ServiceNumbers } from './capture-plan.ts';
 
@@ -29,7 +30,7 @@ function singleHost({ names, prefixes }: ServiceConfiguration): string | undefin
   const [name] = names;
   const [prefix] = prefixes;
   if (names.length + prefixes.length !== 1) return undefined;
-  if (name !== undefined) return name.startsWith('*.') ? undefined : name;
+  if (name !== undefined) return isExactName(name) ? name : undefined;
   if (prefix === undefined || prefix.length !== widthOf(prefix.family)) return undefined;
   return numberToAddress(prefix.family, prefix.address);
 }

@@ -8,6 +8,7 @@ export async function loadDefinitions(plugins: readonly string[]): Promise<Defin
   const registry = await loadPlugins(plugins, []);
   return {
     dialerTypes: registry.dialerTypes,
+    resolvers: new Map(registry.resolvers().map((definition) => [definition.id, definition])),
     interceptorIds: [
       ...new Set([...BUILT_IN_INTERCEPTORS.keys(), ...registry.interceptors().map((definition) => definition.id)]),
     ],

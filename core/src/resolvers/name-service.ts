@@ -11,7 +11,7 @@ import type { HostChanges } from '../api/host.ts';
 import type { Logger } from '../api/logger.ts';
 import type { Resolver } from '../api/resolver.ts';
 import { addressToBytes, bytesToAddress, familyOf, isAddress } from '../capture/address.ts';
-import type { DnsListen, ResolverConfiguration } from '../config/model.ts';
+import type { DnsListen, ResolverConfiguration, UpstreamConfiguration } from '../config/model.ts';
 import { AddressPool, type Assignment } from '../dns/address-pool.ts';
 import { createDnsCounters, type DnsCounters } from '../dns/counters.ts';
 import { formatEndpoint, formatListen } from '../dns/listen-failure.ts';
@@ -57,6 +57,10 @@ export interface NameServiceOptions {
   readonly resolvConfPath?: string;
   readonly serverLimits?: Partial<DnsServerLimits>;
   readonly upstreamTimings?: Partial<UpstreamTimings>;
+}
+
+function isPlain(source: UpstreamConfiguration): source is UpstreamConfiguration & UpstreamServer {
+  return source.protocol === 'udp' || source.protocol === 'tcp';
 }
 
 export type SelfTestState = 'passed' | 'failed' | 'off';
@@ -142,7 +146,7 @@ export class NameService {
     this.#own = new OwnEndpoints(this.#server.listening);
     try {
       for (const source of this.#options.resolver.upstreams) {
-        if (source === 'system' || !this.#own.has(source.endpoint)) continue;
+        if (source === 'system' || !isPlain(source) || !this.#own.has(source.endpoint)) continue;
         throw new LoopError({
           problem: `The upstream ${formatListen(source)} is one of Weir's own listeners.`,
           remedy: 'Name another server in resolver.upstreams, or another address in resolver.listen.',
@@ -288,8 +292,8 @@ export class NameService {
   }
 
   #servers(): readonly UpstreamServer[] {
-    const servers = this.#options.resolver.upstreams.flatMap((source) =>
-      source === 'system' ? this.#system.current() : [source],
+    const servers = this.#options.resolver.upstreams.flatMap((source): readonly UpstreamServer[] =>
+      source === 'system' ? this.#system.current() : isPlain(source) ? [source] : [],
     );
     const byName = new Map(servers.map((server) => [`${server.protocol} ${formatEndpoint(server.endpoint)}`, server]));
     return [...byName.values()];

@@ -57,9 +57,18 @@ const NAMES = [
   '*.a.web.internal',
   '*.other',
   'x.other',
+  'w*.internal',
+  '*b.internal',
+  '??b.internal',
+  'a.*.internal',
+  '*.a.*',
+  '*.*.internal',
+  'x.o*',
 ];
+/** Every pattern also as what a service does not want. */
+const WRITTEN = NAMES.flatMap((pattern) => [pattern, pattern, `!${pattern}`]);
 export const name = fc.oneof(
-  fc.constantFrom(...NAMES.map((pattern) => pattern.replace('*', 'any'))),
+  fc.constantFrom(...NAMES.map((pattern) => pattern.replace('*', 'any').replaceAll(/[*?]/g, 'w'))),
   fc
     .array(fc.constantFrom('a', 'b', 'web', 'x', 'other', 'internal'), { minLength: 1, maxLength: 5 })
     .map((labels) => labels.join('.')),
@@ -68,7 +77,7 @@ export const name = fc.oneof(
 export const services: fc.Arbitrary<readonly NumberedService[]> = fc
   .array(
     fc.record({
-      names: fc.uniqueArray(fc.constantFrom(...NAMES), { maxLength: 4 }),
+      names: fc.uniqueArray(fc.constantFrom(...WRITTEN), { maxLength: 5 }),
       prefixes: fc.array(prefix, { maxLength: 4 }),
       ports,
       protocols,

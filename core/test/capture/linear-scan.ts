@@ -78,21 +78,55 @@ export function scanCapture(input: CaptureInput, flow: FlowKey): Answer {
 export function scanNames(services: readonly NumberedService[], name: string, flow: FlowKey): Answer {
   const entries: Entry[] = [];
   for (const [order, numbered] of services.entries()) {
-    for (const pattern of numbered.service.names) {
-      const specificity = namePattern(pattern, name);
-      if (specificity > 0) entries.push(...matching(numbered, order, specificity, flow));
+    let most = 0;
+    let excluded = false;
+    for (const written of numbered.service.names) {
+      const specificity = namePattern(written.replace('!', ''), name);
+      const out = written.startsWith('!');
+      if (specificity === 0 || specificity < most || (specificity === most && !out)) continue;
+      most = specificity;
+      excluded = out;
     }
+    if (most > 0 && !excluded) entries.push(...matching(numbered, order, most, flow));
   }
   return best(entries);
 }
 
-/** 0: the pattern does not have the name. */
+/** 0: the pattern does not have the name. Otherwise a number whose digits are the labels from the end, base 128. */
 export function namePattern(pattern: string, name: string): number {
-  if (!pattern.startsWith('*.')) return pattern === name ? 1000 : 0;
-  const suffix = pattern.slice(2).split('.');
-  const labels = name.split('.');
-  if (labels.length <= suffix.length) return 0;
-  return labels.slice(-suffix.length).join('.') === suffix.join('.') ? suffix.length : 0;
+  const labels = pattern.split('.');
+  if (!labelsMatch(labels, name.split('.'), true)) return 0;
+  let specificity = 1;
+  for (let fromEnd = 0; fromEnd < 6; fromEnd++) {
+    const label = labels[labels.length - 1 - fromEnd];
+    let digit = 0;
+    if (label !== undefined && !(label === '*' && fromEnd === labels.length - 1)) {
+      const plain = [...label].filter((c) => c !== '*' && c !== '?').length;
+      digit = plain === label.length ? 127 : label === '*' ? 1 : 2 + plain;
+    }
+    specificity = specificity * 128 + digit;
+  }
+  return specificity;
+}
+
+function labelsMatch(pattern: readonly string[], labels: readonly string[], first: boolean): boolean {
+  const [head, ...rest] = pattern;
+  if (head === undefined) return labels.length === 0;
+  if (labels.length === 0) return false;
+  if (first && head === '*') {
+    return labels.some((_, taken) => labelsMatch(rest, labels.slice(taken + 1), false));
+  }
+  return charactersMatch(head, labels[0] as string) && labelsMatch(rest, labels.slice(1), false);
+}
+
+function charactersMatch(pattern: string, text: string): boolean {
+  if (pattern === '') return text === '';
+  if (pattern[0] === '*') {
+    return charactersMatch(pattern.slice(1), text) || (text !== '' && charactersMatch(pattern, text.slice(1)));
+  }
+  return (
+    text !== '' && (pattern[0] === '?' || pattern[0] === text[0]) && charactersMatch(pattern.slice(1), text.slice(1))
+  );
 }
 
 function matching({ id, service }: NumberedService, order: number, specificity: number, flow: FlowKey): Entry[] {

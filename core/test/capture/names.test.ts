@@ -45,6 +45,104 @@ describe('match', () => {
   });
 });
 
+describe('globs', () => {
+  const table = compileNames(
+    numbered([
+      service({ names: ['api-*.internal', 'db?.internal', '*.eu.*.internal', '*.internal', 'a.*.b'] }),
+      service({ names: ['api-special.internal', 'api-s*.internal', '*.x'] }),
+    ]),
+  );
+
+  test('a star stands for any characters of one label, a question mark for one', () => {
+    expect(found(table, 'api-7.internal')).toBe('api-*.internal');
+    expect(found(table, 'api-.internal')).toBe('api-*.internal');
+    expect(found(table, 'api-7.x.internal')).toBe('*.internal');
+    expect(found(table, 'db1.internal')).toBe('db?.internal');
+    expect(found(table, 'db12.internal')).toBe('*.internal');
+  });
+
+  test('a label that is a star stands for one label, at the beginning for one or more', () => {
+    expect(found(table, 'w.eu.west.internal')).toBe('*.eu.*.internal');
+    expect(found(table, 'v.w.eu.west.internal')).toBe('*.eu.*.internal');
+    expect(found(table, 'eu.west.internal')).toBe('*.internal');
+    expect(found(table, 'w.eu.north.west.internal')).toBe('*.internal');
+    expect(found(table, 'a.c.b')).toBe('a.*.b');
+    expect(table.match('a.b')).toBe(NO_PATTERN);
+    expect(table.match('a.c.d.b')).toBe(NO_PATTERN);
+  });
+
+  test('what says more of the name wins: it, then more of a label, then less, then all below', () => {
+    expect(found(table, 'api-special.internal')).toBe('api-special.internal');
+    expect(found(table, 'api-sx.internal')).toBe('api-s*.internal');
+    expect(found(table, 'api-x.internal')).toBe('api-*.internal');
+    expect(found(table, 'ap.internal')).toBe('*.internal');
+  });
+
+  test('ports that the winner does not take go to the next pattern that has the name', () => {
+    const overlapping = compileNames(
+      numbered([
+        service({ names: ['*.internal'] }),
+        service({ names: ['a*.internal'], ports: [80] }),
+        service({ names: ['*b.internal'], ports: [[80, 81]] }),
+        service({ names: ['ab.internal'], ports: [443] }),
+      ]),
+    );
+    const decisions = (name: string) => [80, 81, 443, 1].map((port) => decided(overlapping, name, port));
+    expect(decisions('ab.internal')).toEqual([17, 18, 19, 16]);
+    expect(decisions('axb.internal')).toEqual([17, 18, 16, 16]);
+    expect(decisions('ax.internal')).toEqual([17, 16, 16, 16]);
+    expect(decisions('xb.internal')).toEqual([18, 18, 16, 16]);
+  });
+
+  test('a pattern with many stars is answered at once', () => {
+    const many = compileNames(numbered([service({ names: [`${'a*'.repeat(20)}b.internal`] })]));
+    const begun = performance.now();
+    expect(many.match(`${'a'.repeat(63)}.internal`)).toBe(NO_PATTERN);
+    expect(performance.now() - begun).toBeLessThan(1000);
+  });
+
+  test('combinations of patterns are bounded', () => {
+    const letters = [...'abcdefghijklmnop'];
+    const many = compileNames(numbered([service({ names: letters.map((letter) => `*${letter}*.internal`) })]));
+    const ask = () => {
+      for (let bits = 1; bits < 1 << letters.length; bits++) {
+        many.match(`${letters.filter((_, i) => bits & (1 << i)).join('')}.internal`);
+      }
+    };
+    expect(ask).toThrow(RangeError);
+    expect(many.rows.length).toBeLessThan(5000);
+    expect(many.match('a.internal')).toBeGreaterThanOrEqual(0);
+  });
+});
+
+describe('exclusions', () => {
+  const table = compileNames(
+    numbered([
+      service({ names: ['*.internal', '!secret.internal', '!*.lab.internal', 'open.lab.internal', '!db-*.internal'] }),
+      service({ names: ['*.lab.internal', 'a.lab.internal'], ports: [22] }),
+    ]),
+  );
+
+  test('what a service excludes it does not take, unless a more specific pattern of it does', () => {
+    expect(table.match('secret.internal')).toBe(NO_PATTERN);
+    expect(table.match('db-1.internal')).toBe(NO_PATTERN);
+    expect(decided(table, 'db.internal', 80)).toBe(16);
+    expect(decided(table, 'open.lab.internal', 80)).toBe(16);
+    expect(decided(table, 'x.secret.internal', 80)).toBe(16);
+  });
+
+  test('an exclusion concerns its own service only', () => {
+    expect(decided(table, 'x.lab.internal', 22)).toBe(17);
+    expect(decided(table, 'x.lab.internal', 80)).toBe('none');
+    expect(decided(table, 'open.lab.internal', 22)).toBe(16);
+  });
+
+  test('of a pattern and its own exclusion the exclusion holds', () => {
+    const both = compileNames(numbered([service({ names: ['a.internal', '!a.internal'] })]));
+    expect(both.match('a.internal')).toBe(NO_PATTERN);
+  });
+});
+
 describe('rows', () => {
   test('a pattern takes ports that it does not have from the less specific ones', () => {
     const table = compileNames(

@@ -33,7 +33,8 @@ function leaves(path: readonly string[]): readonly string[] {
   return knownKeys(path).flatMap((key) => {
     const at = [...path, key];
     // A mark is one value with three parts, services and dialers have tables of their own.
-    const whole = ['capture.mark', 'services', 'dialers', 'interceptors'].includes(at.join('.'));
+    const tables = ['services', 'dialers', 'interceptors', 'resolver.upstreams', 'resolver.plugins'];
+    const whole = ['capture.mark', ...tables].includes(at.join('.'));
     return whole || knownKeys(at).length === 0 ? [at.join('.')] : leaves(at);
   });
 }
@@ -46,6 +47,13 @@ describe('docs/configuration.md', () => {
   test('lists every key of a service', () => {
     const documented = rows(configuration).flatMap(([key]) => /^`services\[\]\.([a-z]+)`$/.exec(key ?? '')?.[1] ?? []);
     expect(documented.toSorted()).toEqual(knownKeys(['services', 0]).toSorted());
+  });
+
+  test('lists every key of an upstream', () => {
+    const documented = rows(configuration).flatMap(
+      ([key]) => /^`resolver\.upstreams\[\]\.([a-z]+)`$/.exec(key ?? '')?.[1] ?? [],
+    );
+    expect(documented.toSorted()).toEqual(knownKeys(['resolver', 'upstreams', 0]).toSorted());
   });
 
   test.each(

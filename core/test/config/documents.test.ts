@@ -174,3 +174,44 @@ test('later features are read, so that the engine can say what no interceptor do
   expect(services[0]?.protocols).toEqual(['udp']);
   expect(capture).toMatchObject({ scopes: ['forward'], only: [{ kind: 'uid', first: 0, last: 0 }] });
 });
+
+test('upstreams are URLs, or mappings with what a URL has no place for', async () => {
+  const { resolver } = await read(`${FINE}resolver:
+  upstreams:
+    - system
+    - udp://192.0.2.53
+    - tcp://[2001:db8::53]:5353
+    - tls://192.0.2.53#dns.example
+    - https://dns.example/q
+    - { server: https://dns.example, address: 192.0.2.9, for: [Corp.Example., lab], dialer: direct, ca: /etc/ca.pem }
+`);
+  expect(resolver.upstreams).toEqual([
+    'system',
+    { protocol: 'udp', endpoint: { address: '192.0.2.53', port: 53 } },
+    { protocol: 'tcp', endpoint: { address: '2001:db8::53', port: 5353 } },
+    { protocol: 'tls', endpoint: { address: '192.0.2.53', port: 853 }, serverName: 'dns.example' },
+    { protocol: 'https', endpoint: { address: 'dns.example', port: 443 }, path: '/q' },
+    {
+      protocol: 'https',
+      endpoint: { address: '192.0.2.9', port: 443 },
+      serverName: 'dns.example',
+      path: '/dns-query',
+      suffixes: ['corp.example', 'lab'],
+      dialer: 'direct',
+      ca: '/etc/ca.pem',
+    },
+  ]);
+});
+
+test('patterns are lower case, without a last dot, and say no more than they must', async () => {
+  const { services } = await read(
+    'services: [{ name: a, addresses: ["API-*.Internal.", "*.a.**", "!x?.internal", "*.bücher.example", "!web.internal"] }]',
+  );
+  expect(services[0]?.names).toEqual([
+    'api-*.internal',
+    '*.a.*',
+    '!x?.internal',
+    '*.xn--bcher-kva.example',
+    '!web.internal',
+  ]);
+});

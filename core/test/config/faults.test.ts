@@ -185,7 +185,7 @@ services: []
       `weir.yaml:4:26: "fe80" is not an IPv6 address
    4 |   c: { type: direct, to: "[fe80]:1" }
      |                          ^ allowed: a host and a port: 10.0.0.5:6432, db.example:5432 or "[2001:db8::5]:80"`,
-      `weir.yaml:5:26: "*.x:1" is no single host
+      `weir.yaml:5:26: "*.x" is no single host
    5 |   d: { type: direct, to: "*.x:1", port: 5 }
      |                          ^ allowed: a host and a port: 10.0.0.5:6432, db.example:5432 or "[2001:db8::5]:80"`,
       `weir.yaml:5:41: unknown key "port"
@@ -195,24 +195,28 @@ services: []
   },
   {
     what: 'names that are no names',
-    text: service('addresses: ["*", "a.*.b", "*x.y", -a.b, "a b", a..b, x.123, 300.1.1.1]'),
+    text: service('addresses: ["*", "*.?.*", "*x y", -a.b, "a b", a..b, x.123, 300.1.1.1]'),
     faults: [
       ...(
         [
-          [28, '"*": "*" can only be the whole first label'],
-          [33, '"a.*.b": "*" can only be the whole first label'],
-          [42, '"*x.y": "*" can only be the whole first label'],
+          [28, '"*" is a pattern for every name'],
+          [33, '"*.?.*" is a pattern for every name'],
+          [42, '"*x y" is not a pattern: "*x y" may not stand between dots'],
           [50, '"-a.b" is not a name: "-a" may not stand between dots'],
           [56, '"a b" is not a name: "a b" may not stand between dots'],
           [63, '"a..b" has an empty label'],
         ] as const
       ).map(([column, problem]) =>
-        named(column, problem, 'a name as web.internal, or "*.apps.internal" for all names below'),
+        named(
+          column,
+          problem,
+          'web.internal, "*.apps.internal" or "api-*.internal"; "!x.apps.internal" without that name',
+        ),
       ),
       named(
         69,
         '"x.123" is neither an address nor a name',
-        'an IPv4 or IPv6 prefix or address: 203.0.113.0/24, "2001:db8::/48", 192.0.2.7; or a name as web.internal, or "*.apps.internal" for all names below',
+        'an IPv4 or IPv6 prefix or address: 203.0.113.0/24, "2001:db8::/48", 192.0.2.7; or web.internal, "*.apps.internal" or "api-*.internal"; "!x.apps.internal" without that name',
       ),
       named(
         76,
@@ -220,6 +224,30 @@ services: []
         'an IPv4 or IPv6 prefix or address: 203.0.113.0/24, "2001:db8::/48", 192.0.2.7',
       ),
     ],
+  },
+  {
+    what: 'exclusions of a prefix and of an exclusion',
+    text: service('addresses: [x.y, "!10.0.0.0/8", "!!d.e"]'),
+    faults: [`weir.yaml:2:33: "!10.0.0.0/8" excludes a prefix`, `weir.yaml:2:48: "!!d.e" is not a name`].map((head) =>
+      expect.stringContaining(head),
+    ),
+  },
+  {
+    what: 'exclusions from nothing',
+    text: service('addresses: ["!a.b", "!*.c"]'),
+    faults: [expect.stringContaining('weir.yaml:2:28: the list says only what is not meant')],
+  },
+  {
+    what: 'upstreams that are none',
+    text: `${FINE}resolver:\n  upstreams: ["https://dns.example", tls://9.9.9.9/x, "udp://9.9.9.9#x", udp://dns.example, { server: udp://9.9.9.9, ca: /a.pem, dialer: nobody, why: 1 }]\n`,
+    faults: [
+      `weir.yaml:3:38: "tls://9.9.9.9/x" has a path, which only https:// takes`,
+      `weir.yaml:3:55: "udp://9.9.9.9#x" has a name behind #, which only tls:// and https:// take`,
+      `weir.yaml:3:74: "dns.example" is not an address`,
+      `weir.yaml:3:118: only tls:// and https:// servers have a certificate`,
+      `weir.yaml:3:138: unknown dialer "nobody"`,
+      `weir.yaml:3:146: unknown key "why"`,
+    ].map((head) => expect.stringContaining(head)),
   },
   {
     what: 'a wildcard without quotes, which YAML takes for an alias',
@@ -330,7 +358,7 @@ services: []
     faults: [
       `weir.yaml:3:11: "127.0.0.1:53" is not a DNS endpoint\n   3 |   listen: 127.0.0.1:53\n     |           ^ allowed: udp://127.0.0.1:53 or tcp://[::1]:53`,
       `weir.yaml:4:10: "magic" is no way to reach the resolver\n   4 |   reach: magic\n     |          ^ allowed: auto, capture, systemd-resolved, resolv-conf, hosts:///etc/hosts or none`,
-      `weir.yaml:5:15: "8.8.8.8" is not a DNS endpoint\n   5 |   upstreams: [8.8.8.8]\n     |               ^ allowed: system, or a server as udp://192.0.2.53 or tcp://[2001:db8::53]:53`,
+      `weir.yaml:5:15: "8.8.8.8" is not an upstream\n   5 |   upstreams: [8.8.8.8]\n     |               ^ allowed: system, or a server as udp://192.0.2.53, tcp://[2001:db8::53]:53, tls://192.0.2.53#dns.example or https://dns.example/dns-query`,
       `weir.yaml:6:17: "refuse" is not known here (did you mean "refused"?)\n   6 |   unanswerable: refuse\n     |                 ^ allowed: one of refused, servfail, timeout, nxdomain`,
     ],
   },
@@ -344,7 +372,7 @@ services: []
     text: 'services:\n  - ports: [80]\n',
     faults: [
       `weir.yaml:2:5: "name" is missing\n   2 |   - ports: [80]\n     |     ^ allowed: a service's name: letters, digits, "-", "_" and "."`,
-      `weir.yaml:2:5: "addresses" is missing\n   2 |   - ports: [80]\n     |     ^ allowed: a name as web.internal, or "*.apps.internal" for all names below; or an IPv4 or IPv6 prefix or address: 203.0.113.0/24, "2001:db8::/48", 192.0.2.7`,
+      `weir.yaml:2:5: "addresses" is missing\n   2 |   - ports: [80]\n     |     ^ allowed: web.internal, "*.apps.internal" or "api-*.internal"; "!x.apps.internal" without that name; or an IPv4 or IPv6 prefix or address: 203.0.113.0/24, "2001:db8::/48", 192.0.2.7`,
     ],
   },
   {
@@ -394,7 +422,7 @@ services: []
 ];
 
 function named(column: number, problem: string, allowed: string): string {
-  const line = '  - { name: a, addresses: ["*", "a.*.b", "*x.y", -a.b, "a b", a..b, x.123, 300.1.1.1] }';
+  const line = '  - { name: a, addresses: ["*", "*.?.*", "*x y", -a.b, "a b", a..b, x.123, 300.1.1.1] }';
   return `weir.yaml:2:${column}: ${problem}\n   2 | ${line}\n     | ${' '.repeat(column - 1)}^ allowed: ${allowed}`;
 }
 
@@ -426,7 +454,7 @@ services:
 test('a fault far to the right of a line is placed, and its line left out', async () => {
   const names = Array.from({ length: 40 }, (_, i) => `host-${i}.internal`).join(', ');
   const [fault, ...others] = await faultsOf(read(`services: [{ name: a, addresses: [${names}, a..b] }]\n`));
-  expect(fault).toMatch(/^weir\.yaml:1:\d{3}: "a\.\.b" has an empty label\n {4}allowed: a name/);
+  expect(fault).toMatch(/^weir\.yaml:1:\d{3}: "a\.\.b" has an empty label\n {4}allowed: web\.internal/);
   expect(others).toEqual([]);
 });
 

@@ -74,7 +74,7 @@ describe('the self-test', () => {
   });
 
   test('fails with the reason when the host asks somebody else', async () => {
-    using directory = new TemporaryDirectory();
+    const directory = new TemporaryDirectory();
     onTestFinished(() => directory[Symbol.dispose]());
     const path = directory.file('resolv.conf');
     const listener = await fake(answering('100.64.0.1'));
