@@ -17,9 +17,10 @@ class Zone {
   static async start({ client, server }: LoadScene, records: Readonly<Record<string, string>>): Promise<Zone> {
     await client.writeResolvConf('nameserver 10.1.0.1\n');
     writeFileSync(server.path('/run/zone'), lines(records));
-    const options = ['-k', '-p', '53', '--listen-address=10.1.0.1', '--bind-interfaces', '-R', '-h', '--local-ttl=0'];
+    // -d: in the foreground, and as whoever started it, since a user namespace has no other user.
+    const options = ['-d', '-p', '53', '--listen-address=10.1.0.1', '--bind-interfaces', '-R', '-h', '--local-ttl=0'];
     // Names without records are NXDOMAIN and not refused, as on a public server.
-    const files = ['--addn-hosts=/run/zone', '--pid-file=', '--user=root', '--local=/internal/', '--log-facility=-'];
+    const files = ['--addn-hosts=/run/zone', '--pid-file=', '--local=/internal/', '--log-facility=-'];
     const dnsmasq = server.spawn(['dnsmasq', ...options, ...files]);
     await server.check([
       'sh',

@@ -36,7 +36,7 @@ async function faulty(scene: LoadScene, mode: string, argument = '0', port = 108
   await process.waitFor(/listening/);
 }
 
-describe.skipIf(requires('namespaces', 'nft', 'danted'))('socks5', () => {
+describe.skipIf(requires('namespaces', 'root', 'nft', 'danted'))('socks5', () => {
   test('through dante: by address, and by a name that only dante can resolve', { timeout: 60_000 }, async () => {
     await using scene = await loadScene();
     const { client, server } = scene;

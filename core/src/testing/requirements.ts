@@ -77,6 +77,8 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
     name: 'userns',
     covers: 'running as an ordinary user',
     missing() {
+      const inside = process.getuid?.() === 0 && missingFor('root') !== undefined;
+      if (inside) return 'this is a user namespace already, in which nobody can become another user; use sudo';
       const drop =
         process.getuid?.() === 0 ? ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'] : [];
       // `env` only so that there is a program to start in both cases.

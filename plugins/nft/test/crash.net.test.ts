@@ -132,8 +132,11 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('on an uneasy host', () =
     });
   });
 
-  test('in the user namespace of an ordinary user everything works', { timeout: 30_000 }, () => {
-    const script = `
+  test.skipIf(requires('userns'))(
+    'in the user namespace of an ordinary user everything works',
+    { timeout: 30_000 },
+    () => {
+      const script = `
       import { enterFreshNamespace } from '@weir/core/testing';
       import { Instance, signal, state } from '${new URL('instance.ts', import.meta.url).href}';
       import { arrival } from '${new URL('flows.ts', import.meta.url).href}';
@@ -146,14 +149,15 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('on an uneasy host', () =
       const drift = await weir.interceptor.verify(signal);
       await weir.interceptor.stop();
       console.log(JSON.stringify({ verdict: probe.verdict, arrived, drift, same: state() === before }));`;
-    const node = `${process.execPath} --conditions=source --input-type=module -`;
-    const drop = process.getuid?.() === 0 ? 'setpriv --reuid 65534 --regid 65534 --clear-groups' : '';
-    const said = shell(`cd ${import.meta.dirname}; ${drop} unshare -Urnm ${node}`, script);
-    expect(JSON.parse(said)).toEqual({
-      verdict: 'supported',
-      arrived: { address: '203.0.113.7', port: 443 },
-      drift: [],
-      same: true,
-    });
-  });
+      const node = `${process.execPath} --conditions=source --input-type=module -`;
+      const drop = process.getuid?.() === 0 ? 'setpriv --reuid 65534 --regid 65534 --clear-groups' : '';
+      const said = shell(`cd ${import.meta.dirname}; ${drop} unshare -Urnm ${node}`, script);
+      expect(JSON.parse(said)).toEqual({
+        verdict: 'supported',
+        arrived: { address: '203.0.113.7', port: 443 },
+        drift: [],
+        same: true,
+      });
+    },
+  );
 });

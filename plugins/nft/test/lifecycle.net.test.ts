@@ -172,7 +172,8 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     expect(await weir.interceptor.verify(signal)).toEqual([]);
   });
 
-  test('12,000 prefixes: start, one more, one less, stop', { timeout: 60_000 }, async () => {
+  // In a user namespace the send buffer of a netlink socket is bounded by net.core.wmem_max.
+  test.skipIf(requires('root'))('12,000 prefixes: start, one more, one less, stop', { timeout: 60_000 }, async () => {
     enterFreshNamespace({ uplink: true });
     const before = state();
     const prefixes = Array.from({ length: 12_000 }, (_, i) => `20.${i >> 8}.${i & 255}.${i % 7}/32`);
