@@ -1,4 +1,3 @@
-import { UsageError } from '@weir/core';
 import { describe, expect, test } from 'vitest';
 import { parseArguments, USAGE } from '../src/arguments.ts';
 import { candidatesFor } from '../src/candidates/catalogue.ts';
@@ -28,15 +27,16 @@ describe('arguments', () => {
   test.each([['--rounds', '0'], ['--seconds', '1.5'], ['--seed', 'x'], ['--loud'], ['extra']])(
     '%s %s is refused with what is allowed',
     (...argv) => {
-      expect(() => parseArguments(argv)).toThrow(UsageError);
+      expect(() => parseArguments(argv)).toThrow(/--|Unexpected/);
     },
   );
 
   test('every option is explained', () => {
-    for (const option of Object.keys(parseArguments([]))) {
-      const name = { interceptors: 'interceptor' }[option] ?? option;
-      if (name !== 'help') expect(USAGE, name).toContain(`--${name}`);
-    }
+    const options = Object.keys(parseArguments([])).map(
+      (option) => ({ interceptors: 'interceptor' })[option] ?? option,
+    );
+    const unexplained = options.filter((option) => option !== 'help' && !USAGE.includes(`--${option}`));
+    expect(unexplained).toEqual([]);
   });
 });
 
