@@ -2,7 +2,7 @@
  * The data plane as the engine sees it: points, workers, tables, records. Runs in the control thread and never touches a
  * flow's bytes.
  */
-import type { Family, FlowRecord } from '../api/flow.ts';
+import type { Family, FlowRecord, Protocol } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import {
@@ -69,8 +69,9 @@ export interface DataPlaneHost extends RecordTexts {
   stream(flow: StreamedFlow): void;
 }
 
-/** A connection to a canary's address that came by a capture point. */
+/** A connection or datagram to a canary's address that came by a capture point. */
 export interface CanaryArrival {
+  readonly protocol: Protocol;
   readonly address: string;
   readonly port: number;
   readonly sourcePort: number;

@@ -66,8 +66,8 @@ export class FlowDecision {
     const i = slot * I32;
     const service = this.tables === undefined ? NONE : this.#decide(this.tables, slot);
     if (service === CANARY_SERVICE) {
-      const { original } = slab.snapshot(slot);
-      post({ type: 'canary', ...original, sourcePort: i32[i + SOURCE_PORT] as number });
+      const { protocol, original } = slab.snapshot(slot);
+      post({ type: 'canary', protocol, ...original, sourcePort: i32[i + SOURCE_PORT] as number });
       flows.discard(slot);
     } else if (service === NAMES_SERVICE) {
       if (this.#beginNamed(slot, now)) return;

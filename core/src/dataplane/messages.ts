@@ -137,7 +137,13 @@ export type FromWorker =
   | { readonly type: 'resolve'; readonly key: number | string }
   /** An address of the assigned range that the directory does not know. */
   | { readonly type: 'unnamed'; readonly slot: number; readonly generation: number; readonly address: string }
-  | { readonly type: 'canary'; readonly address: string; readonly port: number; readonly sourcePort: number }
+  | {
+      readonly type: 'canary';
+      readonly protocol: Protocol;
+      readonly address: string;
+      readonly port: number;
+      readonly sourcePort: number;
+    }
   | {
       readonly type: 'stream';
       readonly slot: number;
