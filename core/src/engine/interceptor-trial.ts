@@ -2,7 +2,7 @@
 import type { Canary } from '../api/capture.ts';
 import type { HostNumbers } from '../api/host.ts';
 import { NotPermittedError } from '../api/errors.ts';
-import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
+import type { Interceptor, InterceptorContext, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { ServiceListener } from '../api/listener.ts';
 import type { Logger } from '../api/logger.ts';
 import type { BoundPoint } from '../api/point.ts';
@@ -27,6 +27,8 @@ export interface InterceptorTrialParts {
   readonly planInput: (points: readonly BoundPoint[]) => PlanInput;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** A thread of the interceptor that runs has ended. */
+  readonly fatal: (error: Error) => void;
 }
 
 export class InterceptorTrial implements Trial {
@@ -37,8 +39,14 @@ export class InterceptorTrial implements Trial {
   }
 
   create(definition: InterceptorDefinition<never>): Interceptor {
-    const { owner, numbers, journal, log, options } = this.#parts;
-    const context = { owner, numbers, host: journal, log: log.child({ interceptor: definition.id }), pump: runPump };
+    const { owner, numbers, journal, log, options, fatal } = this.#parts;
+    const context: InterceptorContext = {
+      owner,
+      numbers,
+      host: journal,
+      log: log.child({ interceptor: definition.id }),
+      pump: (module, data) => runPump(module, data, fatal),
+    };
     return definition.create(context, (options[definition.id] ?? {}) as never);
   }
 

@@ -7,10 +7,18 @@ import type { Pump } from '../api/interceptor.ts';
 /**
  * Starts `module` in a thread with `data` as its workerData; resolves when the thread runs. The module ends by itself
  * when it gets the message `stop`.
+ * @param died is told once when the thread ends without having been asked to.
  * @throws PluginError when the module cannot be run.
  */
-export async function runPump(module: URL, data: unknown): Promise<Pump> {
+export async function runPump(module: URL, data: unknown, died: (error: Error) => void): Promise<Pump> {
   const thread = new Worker(module, { workerData: data });
+  let gone = false;
+  let stopping = false;
+  let cause: unknown;
+  // Without a listener an error of the thread would be one of this process.
+  thread.on('error', (error: unknown) => {
+    cause = error;
+  });
   try {
     await once(thread, 'online');
   } catch (error) {
@@ -20,13 +28,22 @@ export async function runPump(module: URL, data: unknown): Promise<Pump> {
       cause: error,
     });
   }
-  let gone = false;
-  thread.once('exit', () => {
+  thread.once('exit', (code) => {
     gone = true;
+    if (stopping) return;
+    const reason = cause instanceof Error ? cause.message : `exit ${code}`;
+    died(
+      new PluginError({
+        problem: `The pump ${module.href} ended by itself (${reason}).`,
+        remedy: 'Start Weir again; report it when it happens twice.',
+        cause,
+      }),
+    );
   });
   return {
     post: (message) => thread.postMessage(message),
     async stop() {
+      stopping = true;
       if (gone) return;
       const exit = once(thread, 'exit');
       thread.postMessage('stop');

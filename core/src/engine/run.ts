@@ -177,6 +177,7 @@ export class Run {
       planInput: (points) => this.#planInput(plan, points),
       log: this.#log,
       signal,
+      fatal: this.#fatal,
     });
     const selected = await select(configuration, this.#registry.interceptors(), trial, this.#log, signal);
     this.#interceptor = selected.interceptor;

@@ -13,3 +13,4 @@ export * from './netns.ts';
 export * from './sockaddr.ts';
 export * from './sockets.ts';
 export * from './sysctl.ts';
+export * from './tun.ts';

@@ -8,6 +8,7 @@ import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/inter
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import { parsePrefix } from '../capture/address.ts';
 import { compileCaptureSet, STATIC_EXCLUSIONS } from '../capture/compile.ts';
+import { runPump } from '../engine/pump.ts';
 import { hostFacts } from '../host/facts.ts';
 import { numbersOf } from '../host/numbers.ts';
 import { close, listen } from '../sys/libc.ts';
@@ -34,7 +35,7 @@ export class InterceptorInstance implements AsyncDisposable {
     this.definition = definition;
     this.host = new MemoryChanges(failAt);
     this.#options = options;
-    const pump = () => Promise.reject(new Error('there are no pumps outside of an engine'));
+    const pump = (module: URL, data: unknown) => runPump(module, data, throwLater);
     const context = { owner: 'default', numbers: this.numbers, host: this.host, log: SILENT, pump };
     // A definition of `never` takes its own options; these have been validated by whoever wrote the test.
     this.interceptor = definition.create(context, options as never);
@@ -104,4 +105,11 @@ export class InterceptorInstance implements AsyncDisposable {
     for (const { fds } of this.#points) for (const fd of fds) close(fd);
     this.#points = [];
   }
+}
+
+/** A pump that dies fails the test that it dies in. */
+export function throwLater(error: Error): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

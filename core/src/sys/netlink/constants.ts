@@ -89,6 +89,7 @@ export const FIB_RULE_INVERT = 0x2;
 // linux/if_link.h, linux/if.h
 export const IFLA_IFNAME = 3;
 export const IFLA_MTU = 4;
+export const IFLA_TXQLEN = 13;
 export const IFLA_AF_SPEC = 26;
 export const IFLA_INET6_ADDR_GEN_MODE = 8;
 export const IN6_ADDR_GEN_MODE_NONE = 1;

@@ -1,6 +1,6 @@
 /** Network devices: RTM_GETLINK, RTM_NEWLINK. rtnetlink(7). */
 import { AF_INET6 } from '../constants.ts';
-import { attribute, attributeU8, parseAttributes, readText, readU32 } from './attribute.ts';
+import { attribute, attributeU32, attributeU8, parseAttributes, readText, readU32 } from './attribute.ts';
 import {
   IFF_LOOPBACK,
   IFF_UP,
@@ -8,6 +8,7 @@ import {
   IFLA_IFNAME,
   IFLA_INET6_ADDR_GEN_MODE,
   IFLA_MTU,
+  IFLA_TXQLEN,
   IN6_ADDR_GEN_MODE_NONE,
   RTM_GETLINK,
   RTM_NEWLINK,
@@ -63,6 +64,19 @@ export function linkUp(index: number): NetlinkRequest {
   header.writeUInt32LE(IFF_UP, 8);
   header.writeUInt32LE(IFF_UP, 12);
   return { type: RTM_NEWLINK, flags: 0, payload: header, describe: `switch on device ${index}` };
+}
+
+/** Sets the largest packet that a device takes, and how many may wait in it. EINVAL when it takes none of that size. */
+export function linkSizes(index: number, sizes: { readonly mtu: number; readonly queue: number }): NetlinkRequest {
+  const header = Buffer.alloc(HEADER);
+  header.writeInt32LE(index, 4);
+  const parts = [header, attributeU32(IFLA_MTU, sizes.mtu), attributeU32(IFLA_TXQLEN, sizes.queue)];
+  return {
+    type: RTM_NEWLINK,
+    flags: 0,
+    payload: Buffer.concat(parts),
+    describe: `set the MTU of device ${index} to ${sizes.mtu}`,
+  };
 }
 
 /** Has the kernel give the device no IPv6 address of its own accord; before it is switched on. */

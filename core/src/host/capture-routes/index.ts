@@ -1,0 +1,15 @@
+/** Routes and rules for mechanisms that see whole prefixes; see routing.ts. */
+export { type ClassRouteStyle, ipTool, routingLines } from './class-routes.ts';
+export { emptyTables, LiveRouting, removeRules, rulesName, tablesName } from './live-routing.ts';
+export type { Placement } from './placement.ts';
+export { NOTHING, type PortClass, PortClasses, type PortRange } from './port-class.ts';
+export {
+  familiesOf,
+  type FamilyRouting,
+  type OwnSources,
+  ownAddressTest,
+  protocolsOf,
+  type RoutedMechanism,
+  type RoutingOptions,
+  routingOf,
+} from './routing.ts';

@@ -1,0 +1,273 @@
+/**
+ * Policy routing that brings what is to be captured to a device of ours and leaves everything else alone, for mechanisms
+ * that see whole prefixes (sk_lookup, tun). As data: pure. In the order in which the kernel asks the rules, by preference:
+ *
+ *   + 0        flows with our source address: living ones, and the second look-up of connect()
+ *   + 1, + 2   packets and sockets that have a source already go on behind our rules
+ *   + 3, + 4   where users are chosen: canaries are captured for all; the other users go on behind our rules
+ *   + 5, + 6   ports of classes that have a table; ports and prefixes of classes that have none
+ *   + 7        ports that a rule can name go on behind our rules
+ *   + 8, + 9   as + 5 and + 6 for port 65535, which no rule can name
+ *   + 15       behind our rules
+ *
+ * Of the tables the first is everything by way of our device; the others belong to one class each.
+ */
+import type { CaptureRow, OwnerMatch } from '../../api/capture.ts';
+import { UnsupportedError } from '../../api/errors.ts';
+import type { Family, Prefix, Protocol } from '../../api/flow.ts';
+import type { PlanInput } from '../../api/interceptor.ts';
+import { addressToNumber, formatPrefix, parsePrefix, prefixContains, widthOf } from '../../capture/address.ts';
+import { IPPROTO_TCP, IPPROTO_UDP } from '../../sys/constants.ts';
+import type { RoutingRule } from '../../sys/netlink/rule.ts';
+import { type Placement, placeClasses, rulePorts } from './placement.ts';
+import { PortClasses } from './port-class.ts';
+import { type ClassRoute, type RouteClass, routeClassesOf, steeredPrefixesOf } from './route-class.ts';
+
+const AT = {
+  live: 0,
+  sourced: 1,
+  canaries: 3,
+  users: 4,
+  byTable: 5,
+  byPrefix: 6,
+  named: 7,
+  highestByTable: 8,
+  highestByPrefix: 9,
+  end: 15,
+} as const;
+
+/** Tables and preferences of one owner. */
+export const BLOCK = 16;
+
+/** The source addresses that captured local flows get. Used for nothing else on the host. */
+export type OwnSources = Readonly<Record<Family, string>>;
+
+/** The mechanism that the routes are for. */
+export interface RoutedMechanism {
+  /** For error texts. */
+  readonly id: string;
+  readonly sources: OwnSources;
+}
+
+const LOOPBACK: readonly Prefix[] = [parsePrefix('127.0.0.0/8'), parsePrefix('::1/128')];
+
+/** The protocols that a family has capture points for on this host. */
+export function protocolsOf(
+  { points, facts }: Pick<PlanInput, 'points' | 'facts'>,
+  family: Family,
+): ReadonlySet<Protocol> {
+  if (family === 6 && !facts.ipv6) return new Set();
+  return new Set(points.filter(({ network }) => network.family === family).map(({ network }) => network.protocol));
+}
+
+/** The families that there is a capture point for. */
+export function familiesOf(input: Pick<PlanInput, 'points' | 'facts'>): readonly Family[] {
+  return ([4, 6] as const).filter((family) => protocolsOf(input, family).size > 0);
+}
+
+/** Tells whether a prefix lies within one of the host's own addresses: those are asked before any rule of ours. */
+export function ownAddressTest({
+  ownAddresses,
+}: Pick<PlanInput['facts'], 'ownAddresses'>): (prefix: Prefix) => boolean {
+  const inside = [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
+  const single = new Set(inside.map(formatPrefix));
+  const wide = inside.filter(({ family, length }) => length < (family === 4 ? 32 : 128));
+  return (prefix) =>
+    single.has(formatPrefix(prefix)) ||
+    wide.some((own) => own.length <= prefix.length && prefixContains(own, prefix.family, prefix.address));
+}
+
+/** Routes of one table by the text of their prefix. */
+export type TableRoutes = ReadonlyMap<string, ClassRoute>;
+
+export interface FamilyRouting {
+  readonly family: Family;
+  readonly placement: Placement;
+  /** By number. */
+  readonly tables: ReadonlyMap<number, TableRoutes>;
+  /** In an order in which each can be added without steering what the whole would not. */
+  readonly rules: readonly RoutingRule[];
+}
+
+const EVERYWHERE: Readonly<Record<Family, Prefix>> = { 4: parsePrefix('0.0.0.0/0'), 6: parsePrefix('::/0') };
+const NO_SOURCE = parsePrefix('0.0.0.0/32');
+const HALVES = [parsePrefix('::/1'), parsePrefix('8000::/1')];
+
+/** linux/uidgid.h: the highest number is no user. */
+const LAST_UID = 0xffff_fffe;
+
+export interface RoutingOptions {
+  /** Nothing new is steered; living flows go on. */
+  readonly draining?: boolean;
+  /** What has a table now, by family. */
+  readonly placements?: ReadonlyMap<Family, Placement>;
+}
+
+/** @throws UnsupportedError for what this mechanism cannot do. */
+export function routingOf(
+  input: PlanInput,
+  mechanism: RoutedMechanism,
+  options: RoutingOptions = {},
+): readonly FamilyRouting[] {
+  return familiesOf(input).map((family) => new RulesOf(input, family, mechanism).routing(options));
+}
+
+class RulesOf {
+  readonly #input: PlanInput;
+  readonly #family: Family;
+  readonly #mechanism: RoutedMechanism;
+  readonly #source: bigint;
+
+  constructor(input: PlanInput, family: Family, mechanism: RoutedMechanism) {
+    this.#input = input;
+    this.#family = family;
+    this.#mechanism = mechanism;
+    this.#source = addressToNumber(mechanism.sources[family]);
+  }
+
+  routing({ draining = false, placements }: RoutingOptions): FamilyRouting {
+    const { numbers, set } = this.#input;
+    const family = this.#family;
+    const everywhere = EVERYWHERE[family];
+    const live: TableRoutes = new Map([[formatPrefix(everywhere), { prefix: everywhere, steered: true }]]);
+    const classes = draining || !set.scopes.output ? [] : this.#classes();
+    const placement = placeClasses(classes, placements?.get(family));
+    const tables = new Map<number, TableRoutes>([[numbers.table, live]]);
+    for (const { text, routes } of classes) {
+      const number = placement.get(text);
+      if (number === undefined) continue;
+      tables.set(numbers.table + number, new Map(routes.map((route) => [formatPrefix(route.prefix), route])));
+    }
+    const rules = [
+      ...this.#frame(),
+      ...(classes.length === 0 ? [] : this.#canaries()),
+      ...classes.flatMap((each) => this.#classRules(each, placement.get(each.text))),
+    ];
+    return { family, placement, tables, rules };
+  }
+
+  #classes(): readonly RouteClass[] {
+    const isOwn = ownAddressTest(this.#input.facts);
+    const rows = this.#input.set.rows.filter(({ prefix }) => prefix.family === this.#family && !isOwn(prefix));
+    return [...protocolsOf(this.#input, this.#family)].flatMap((protocol) => this.#classesOf(rows, protocol));
+  }
+
+  #classesOf(rows: readonly CaptureRow[], protocol: Protocol): readonly RouteClass[] {
+    return routeClassesOf(rows, new PortClasses(this.#family, new Set([protocol]), this.#source), protocol);
+  }
+
+  #rule(at: number, rest: Partial<RoutingRule>): RoutingRule {
+    const { preference, protocolId } = this.#input.numbers;
+    return { family: this.#family, preference: preference + at, table: 0, protocol: protocolId, ...rest };
+  }
+
+  #goOn(at: number, selectors: Partial<RoutingRule>): RoutingRule {
+    return this.#rule(at, { ...selectors, action: { goto: this.#input.numbers.preference + AT.end } });
+  }
+
+  /** A rule for flows of this host that have no source yet. */
+  #steer(at: number, selectors: Partial<RoutingRule>): RoutingRule {
+    return this.#rule(at, {
+      ...(this.#family === 4 ? { from: NO_SOURCE } : {}),
+      iif: 'lo',
+      fwmark: { value: 0, mask: this.#input.numbers.bypassMark },
+      ...selectors,
+    });
+  }
+
+  #frame(): readonly RoutingRule[] {
+    const { numbers, set } = this.#input;
+    const own = { family: this.#family, address: this.#source, length: widthOf(this.#family) };
+    return [
+      this.#rule(AT.end, { action: 'nop' }),
+      this.#rule(AT.live, {
+        from: own,
+        iif: 'lo',
+        fwmark: { value: 0, mask: numbers.bypassMark },
+        table: numbers.table,
+      }),
+      ...(this.#family === 4
+        ? [this.#goOn(AT.sourced, { not: true, from: NO_SOURCE })]
+        : HALVES.map((from, index) => this.#goOn(AT.sourced + index, { from }))),
+      ...otherUsers(set.owners, this.#mechanism.id).map((uids) => this.#goOn(AT.users, { uids })),
+      this.#goOn(AT.named, { ports: { first: 1, last: 65_534 } }),
+    ];
+  }
+
+  /** Only where users are chosen: Weir's own user need not be among them. */
+  #canaries(): readonly RoutingRule[] {
+    const { set, numbers } = this.#input;
+    const protocols = protocolsOf(this.#input, this.#family);
+    if (otherUsers(set.owners, this.#mechanism.id).length === 0) return [];
+    return set.canaries
+      .filter((canary) => canary.family === this.#family && protocols.has(canary.protocol))
+      .map(({ address, port, protocol }) =>
+        this.#steer(AT.canaries, {
+          to: parsePrefix(address),
+          ipProtocol: numberOf(protocol),
+          ports: { first: port, last: port },
+          table: numbers.table,
+        }),
+      );
+  }
+
+  #classRules(each: RouteClass, table: number | undefined): readonly RoutingRule[] {
+    const { numbers } = this.#input;
+    const { all, ranges, highest } = rulePorts(each);
+    const ipProtocol = numberOf(each.text.startsWith('udp') ? 'udp' : 'tcp');
+    const targets: ReadonlyArray<Partial<RoutingRule>> =
+      table === undefined
+        ? steeredPrefixesOf(each).map((to) => ({ ...(to.length === 0 ? {} : { to }), table: numbers.table }))
+        : [{ table: numbers.table + table }];
+    const [named, last] = table === undefined ? [AT.byPrefix, AT.highestByPrefix] : [AT.byTable, AT.highestByTable];
+    return targets.flatMap((target) => [
+      ...(all ? [this.#steer(named, { ipProtocol, ...target })] : []),
+      ...ranges.map((ports) => this.#steer(named, { ipProtocol, ports, ...target })),
+      ...(highest ? [this.#steer(last, { ipProtocol, ...target })] : []),
+    ]);
+  }
+}
+
+function numberOf(protocol: Protocol): number {
+  return protocol === 'tcp' ? IPPROTO_TCP : IPPROTO_UDP;
+}
+
+/** Users whose flows are left alone, as ranges. @throws UnsupportedError for groups and control groups. */
+function otherUsers(
+  { only, except }: PlanInput['set']['owners'],
+  mechanism: string,
+): ReadonlyArray<{ first: number; last: number }> {
+  const ranges = (owners: readonly OwnerMatch[]) =>
+    owners.map((owner) => {
+      if (owner.kind === 'uid') return { first: owner.first, last: Math.min(owner.last, LAST_UID) };
+      throw new UnsupportedError({
+        problem: `The interceptor ${mechanism} cannot choose processes by ${owner.kind === 'gid' ? 'group' : 'control group'}.`,
+        remedy: 'Choose them by uid, or use the interceptor nft.',
+      });
+    });
+  const wanted = ranges(only);
+  return union([...ranges(except), ...(only.length === 0 ? [] : gaps(union(wanted)))]);
+}
+
+type UidRange = { first: number; last: number };
+
+function union(ranges: readonly UidRange[]): UidRange[] {
+  const result: UidRange[] = [];
+  for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
+    const before = result.at(-1);
+    if (before && first <= before.last + 1) before.last = Math.max(before.last, last);
+    else result.push({ first, last });
+  }
+  return result;
+}
+
+function gaps(ranges: readonly UidRange[]): UidRange[] {
+  const result: UidRange[] = [];
+  let next = 0;
+  for (const { first, last } of ranges) {
+    if (next < first) result.push({ first: next, last: first - 1 });
+    next = last + 1;
+  }
+  if (next <= LAST_UID) result.push({ first: next, last: LAST_UID });
+  return result;
+}
