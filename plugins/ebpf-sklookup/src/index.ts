@@ -1,22 +1,32 @@
-/** @weir/ebpf-sklookup: captures by an sk_lookup program in the network namespace. Not built yet. */
-import { announceInterceptor, API_VERSION, definePlugin } from '@weir/core';
+/** @weir/ebpf-sklookup: captures by an sk_lookup BPF program on the network namespace. Priority 300. */
+import { API_VERSION, defineInterceptor, definePlugin } from '@weir/core';
+import { cleanUp } from './clean-up.ts';
+import { SkLookupInterceptor } from './interceptor.ts';
+import { skLookupOptions } from './options.ts';
+import { planOf } from './plan.ts';
+import { pointsOn } from './points.ts';
 
-export const ebpfSklookup = announceInterceptor({
+export const ebpfSklookup = defineInterceptor({
   id: 'ebpf-sklookup',
   priority: 300,
+  built: true,
   capabilities: {
     networks: [
       { family: 4, protocol: 'tcp' },
       { family: 6, protocol: 'tcp' },
-      { family: 4, protocol: 'udp' },
-      { family: 6, protocol: 'udp' },
     ],
-    scopes: ['output', 'forward'],
+    scopes: ['output'],
     transparent: true,
-    preservesSource: true,
+    // Local flows get Weir's own source address with the route that brings them here.
+    preservesSource: false,
     owners: ['uid'],
   },
+  options: skLookupOptions,
   module: new URL(import.meta.url),
+  points: pointsOn,
+  plan: planOf,
+  create: (context, options) => new SkLookupInterceptor(context, options),
+  cleanUp: async (context) => cleanUp(context),
 });
 
 export default definePlugin({ name: '@weir/ebpf-sklookup', apiVersion: API_VERSION, interceptors: [ebpfSklookup] });

@@ -1,0 +1,245 @@
+/** The sk_lookup interceptor: routes bring flows to this host, a BPF program gives them to our sockets. See README.md. */
+import {
+  type BoundPoint,
+  type Drift,
+  type Family,
+  type HostChange,
+  hostFacts,
+  type Interceptor,
+  type InterceptorContext,
+  type PlanInput,
+  type PointSpec,
+  type ProbeResult,
+} from '@weir/core';
+import { Anchor } from './anchor.ts';
+import { namedOwnAddresses, refuseUnsupported } from './limits.ts';
+import { LiveMaps } from './live-maps.ts';
+import { emptyTables, LiveRouting, removeRules, rulesName, tablesName } from './live-routing.ts';
+import { familiesOf, mapContentOf } from './map-content.ts';
+import type { SkLookupOptions } from './options.ts';
+import { deviceName, type OwnSources, ownSources } from './own-sources.ts';
+import type { Placement } from './placement.ts';
+import { pointsOn } from './points.ts';
+import { probe } from './probe.ts';
+import { routingOf } from './routing.ts';
+import { SkLookup } from './sk-lookup.ts';
+
+interface Loaded {
+  readonly program: SkLookup;
+  readonly maps: LiveMaps;
+}
+
+interface Running {
+  readonly anchor: Anchor;
+  readonly routing: readonly LiveRouting[];
+}
+
+const LINK = 'bpf link sk_lookup';
+
+export class SkLookupInterceptor implements Interceptor {
+  readonly #context: InterceptorContext;
+  readonly #sources: OwnSources;
+  #loaded: Loaded | undefined;
+  #running: Running | undefined;
+  #input: PlanInput | undefined;
+  #draining = false;
+  /** Ids of our changes of the host, oldest first. */
+  readonly #changes: string[] = [];
+
+  constructor(context: InterceptorContext, options: SkLookupOptions) {
+    this.#context = context;
+    this.#sources = ownSources(context.numbers, options);
+  }
+
+  async probe(signal: AbortSignal): Promise<ProbeResult> {
+    signal.throwIfAborted();
+    return probe();
+  }
+
+  async provision(signal: AbortSignal): Promise<readonly PointSpec[]> {
+    signal.throwIfAborted();
+    this.#load();
+    return pointsOn(hostFacts());
+  }
+
+  async start(input: PlanInput, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (this.#running) throw new TypeError('start() was called twice without stop().');
+    const loaded = this.#load();
+    const content = mapContentOf(input);
+    refuseUnsupported(input, content);
+    const { numbers } = input;
+    const families = familiesOf(input);
+    const anchor = new Anchor(deviceName(numbers), this.#sources, families, input.onCrash === 'closed');
+    const routing = routingOf(input, this.#sources).map(
+      (each) => new LiveRouting(each, numbers, this.#sources, () => anchor.index),
+    );
+    loaded.maps.setPoints(input.points);
+    loaded.maps.apply(content);
+    try {
+      for (const change of this.#startChanges(input, loaded, { anchor, routing })) {
+        signal.throwIfAborted();
+        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
+        await this.#context.host.change(change);
+        this.#changes.push(change.id);
+      }
+    } catch (error) {
+      await this.#undoAll();
+      throw error;
+    }
+    this.#running = { anchor, routing };
+    this.#input = input;
+    this.#draining = false;
+    const own = namedOwnAddresses(content);
+    if (own.length > 0) {
+      this.#context.log.warn(
+        { addresses: own },
+        'services name addresses of this host: Weir itself cannot connect there without being captured; give them a dialer that goes elsewhere',
+      );
+    }
+    this.#context.log.debug({ device: anchor.name }, 'sk_lookup steers');
+  }
+
+  async update(input: PlanInput, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#update(input, this.#draining);
+  }
+
+  async rebind(points: readonly BoundPoint[]): Promise<void> {
+    this.#load().maps.setPoints(points);
+  }
+
+  async verify(signal: AbortSignal): Promise<readonly Drift[]> {
+    signal.throwIfAborted();
+    const { anchor, routing } = this.#started();
+    const { program, maps } = this.#load();
+    const fault = anchor.fault();
+    return [
+      ...(fault === undefined
+        ? []
+        : [{ object: `device ${anchor.name}`, expected: 'up, with our addresses', found: fault }]),
+      ...(program.attached ? [] : [{ object: LINK, expected: 'attached', found: 'detached' }]),
+      ...maps.verify(),
+      ...routing.flatMap((each) => each.verify()),
+    ];
+  }
+
+  async repair(drift: readonly Drift[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { anchor, routing } = this.#started();
+    const { program, maps } = this.#load();
+    const objects = drift.map(({ object }) => object);
+    if (objects.includes(`device ${anchor.name}`)) {
+      anchor.remove();
+      await anchor.create();
+    }
+    if (objects.includes(LINK)) {
+      program.detach();
+      program.attach();
+    }
+    if (objects.some((object) => object.startsWith('bpf map '))) maps.repair();
+    // Routes go with the device, so they are always looked at.
+    for (const each of routing) each.repair();
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    if (!this.#input) return;
+    this.#update(this.#input, true);
+    this.#draining = true;
+    const counters = this.#load().maps.counters();
+    if (counters.dropped > 0) this.#context.log.warn(counters, 'flows were dropped because no listener was there');
+  }
+
+  async stop(): Promise<void> {
+    try {
+      await this.#undoAll();
+    } finally {
+      this.#running = undefined;
+      this.#input = undefined;
+      this.#loaded?.program.close();
+      this.#loaded = undefined;
+    }
+  }
+
+  #load(): Loaded {
+    if (!this.#loaded) {
+      const program = new SkLookup();
+      this.#loaded = { program, maps: new LiveMaps(program, this.#sources) };
+    }
+    return this.#loaded;
+  }
+
+  #started(): Running {
+    if (!this.#running) throw new TypeError('The interceptor is not started.');
+    return this.#running;
+  }
+
+  /** Maps, then routes: what is brought here finds its entry, and what is no longer wanted is taken all the same. */
+  #update(input: PlanInput, draining: boolean): void {
+    const { routing } = this.#started();
+    const loaded = this.#load();
+    const content = mapContentOf(input, draining);
+    refuseUnsupported(input, content);
+    const placements = new Map<Family, Placement>(routing.map((each) => [each.family, each.current.placement]));
+    const next = new Map(
+      routingOf(input, this.#sources, { draining, placements }).map((each) => [each.family, each] as const),
+    );
+    const before = routing.map((each) => ({ each, current: each.current }));
+    const previous = this.#input as PlanInput;
+    loaded.maps.apply(content);
+    try {
+      for (const { each } of before) {
+        const wanted = next.get(each.family);
+        // A family that was switched off on the host has lost its routes by that.
+        if (wanted) each.update(wanted);
+      }
+    } catch (error) {
+      loaded.maps.apply(mapContentOf(previous, this.#draining));
+      for (const { each, current } of before) if (each.current !== current) each.update(current);
+      throw error;
+    }
+    this.#input = input;
+  }
+
+  /** Device, program, routes, rules: nothing is steered before it can arrive. */
+  #startChanges(input: PlanInput, { program }: Loaded, { anchor, routing }: Running): readonly HostChange[] {
+    const { numbers } = input;
+    const device: HostChange = {
+      id: `device ${anchor.name}`,
+      describe: `make the device ${anchor.name} with the addresses of captured flows`,
+      undoData: { kind: 'device', name: anchor.name },
+      do: () => anchor.create(),
+      undo: () => anchor.remove(),
+    };
+    const link: HostChange = {
+      id: LINK,
+      describe: 'attach the sk_lookup program to the network namespace',
+      do: () => program.attach(),
+      undo: () => program.detach(),
+    };
+    const tables = routing.map((each): HostChange => ({
+      id: tablesName(each.family, numbers),
+      describe: `add IPv${each.family} routes to ${each.current.tables.size} tables from ${numbers.table} on`,
+      undoData: { kind: 'routes', family: each.family, table: numbers.table, protocol: numbers.protocolId },
+      do: () => each.addTables(),
+      undo: () => void emptyTables(each.family, numbers),
+    }));
+    const rules = routing.map((each): HostChange => ({
+      id: rulesName(each.family, numbers),
+      describe: `add ${each.current.rules.length} IPv${each.family} rules from preference ${numbers.preference} on`,
+      undoData: { kind: 'rules', family: each.family, preference: numbers.preference, protocol: numbers.protocolId },
+      do: () => each.addRules(),
+      undo: () => void removeRules(each.family, numbers),
+    }));
+    return [device, link, ...tables, ...rules];
+  }
+
+  async #undoAll(): Promise<void> {
+    for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
+      // eslint-disable-next-line no-await-in-loop -- newest first
+      await this.#context.host.undo(id);
+      this.#changes.pop();
+    }
+  }
+}

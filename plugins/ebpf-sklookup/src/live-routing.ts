@@ -1,0 +1,274 @@
+/** Our rules and routing tables in the kernel: made, changed, looked at, mended, removed. */
+import { type Drift, type Family, formatPrefix, type HostNumbers } from '@weir/core';
+import {
+  EEXIST,
+  ENOENT,
+  formatRule,
+  type ListedRoute,
+  listRoutes,
+  listRules,
+  NETLINK_ROUTE,
+  NetlinkError,
+  type NetlinkRequest,
+  NetlinkSocket,
+  type Route,
+  routeAddition,
+  routeRemoval,
+  routeReplacement,
+  type RoutingRule,
+  ruleAddition,
+  ruleRemoval,
+} from '@weir/core/sys';
+import type { OwnSources } from './own-sources.ts';
+import type { ClassRoute } from './route-class.ts';
+import { BLOCK, type FamilyRouting, type TableRoutes } from './routing.ts';
+import { tableChanges, type TableStep } from './table-changes.ts';
+
+/** asm-generic/errno.h: there is no such route. */
+const ESRCH = 3;
+
+export function withSocket<T>(use: (socket: NetlinkSocket) => T): T {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return use(socket);
+}
+
+/** Sends all; throws the first refusal that is not among the tolerated. */
+function settle(socket: NetlinkSocket, requests: readonly NetlinkRequest[], tolerated: readonly number[] = []): void {
+  const refused = socket
+    .settle(requests)
+    .find((error) => error && !(error instanceof NetlinkError && tolerated.includes(error.errno)));
+  if (refused) throw refused;
+}
+
+function ip(family: Family): string {
+  return family === 6 ? 'ip -6' : 'ip';
+}
+
+/** `ip rules 9500-9515`, `ip -6 rules 9500-9515`. */
+export function rulesName(family: Family, { preference }: Pick<HostNumbers, 'preference'>): string {
+  return `${ip(family)} rules ${preference}-${preference + BLOCK - 1}`;
+}
+
+/** `ip route tables 22497-22512`. */
+export function tablesName(family: Family, { table }: Pick<HostNumbers, 'table'>): string {
+  return `${ip(family)} route tables ${table}-${table + BLOCK - 1}`;
+}
+
+function tableName(family: Family, table: number): string {
+  return `${ip(family)} route table ${table}`;
+}
+
+/** Rules of Weir with preferences of this owner. */
+export function ownRules(family: Family, numbers: HostNumbers): readonly RoutingRule[] {
+  return withSocket((socket) =>
+    listRules(socket, family).filter(
+      ({ preference, protocol }) =>
+        protocol === numbers.protocolId && preference >= numbers.preference && preference < numbers.preference + BLOCK,
+    ),
+  );
+}
+
+/** Removes all of them, those that steer first. @returns how many there were. */
+export function removeRules(family: Family, numbers: HostNumbers): number {
+  const rules = ownRules(family, numbers);
+  const inOrder = rules.toSorted((a, b) => steers(b) - steers(a));
+  withSocket((socket) => settle(socket, inOrder.map(ruleRemoval), [ENOENT]));
+  return rules.length;
+}
+
+/** Rules for flows without a source must go before the one that such flows need later, and jumps after what they skip. */
+function steers(rule: RoutingRule): number {
+  if (rule.action !== undefined) return 0;
+  return rule.ipProtocol === undefined ? 1 : 2;
+}
+
+/** Removes the routes of Weir from the owner's tables. @returns how many there were. */
+export function emptyTables(family: Family, numbers: HostNumbers): number {
+  return withSocket((socket) => {
+    const routes = listRoutes(socket, family).filter(
+      ({ table, protocol }) =>
+        protocol === numbers.protocolId && table >= numbers.table && table < numbers.table + BLOCK,
+    );
+    settle(
+      socket,
+      routes.map((route) => routeRemoval(route)),
+      [ESRCH, ENOENT],
+    );
+    return routes.length;
+  });
+}
+
+type Block = Pick<FamilyRouting, 'rules' | 'tables'>;
+
+const EMPTY: TableRoutes = new Map();
+
+/** The rules and tables of one family. */
+export class LiveRouting {
+  readonly family: Family;
+  readonly #numbers: HostNumbers;
+  readonly #sources: OwnSources;
+  readonly #device: () => number;
+  #current: FamilyRouting;
+
+  /**
+   * Makes nothing yet.
+   * @param device gives the index of the device that routes hang on.
+   */
+  constructor(routing: FamilyRouting, numbers: HostNumbers, sources: OwnSources, device: () => number) {
+    this.family = routing.family;
+    this.#numbers = numbers;
+    this.#sources = sources;
+    this.#device = device;
+    this.#current = routing;
+  }
+
+  get current(): FamilyRouting {
+    return this.#current;
+  }
+
+  /** Takes back what it added when it throws. */
+  addTables(): void {
+    withSocket((socket) => {
+      const routes = [...this.#current.tables].flatMap(([table, entries]) =>
+        [...entries.values()].map((entry) => this.#route(table, entry)),
+      );
+      const outcome = socket.settle(routes.map((route) => routeAddition(route)));
+      const refused = outcome.find((error) => error !== undefined);
+      if (!refused) return;
+      socket.settle(routes.filter((_, index) => !outcome[index]).map((route) => routeRemoval(route)));
+      throw refused;
+    });
+  }
+
+  /** Takes back what it added when it throws. */
+  addRules(): void {
+    const { rules } = this.#current;
+    withSocket((socket) => {
+      const outcome = socket.settle(rules.map(ruleAddition));
+      const refused = outcome.find((error) => error !== undefined);
+      if (!refused) return;
+      socket.settle(
+        rules
+          .filter((_, index) => !outcome[index])
+          .toReversed()
+          .map(ruleRemoval),
+      );
+      throw refused;
+    });
+  }
+
+  /**
+   * From what is there to `next`: what steers more first, in all tables and rules, then what steers less.
+   * @throws NetlinkError; the kernel then has what it had before, as far as it lets us.
+   */
+  update(next: FamilyRouting): void {
+    const before = this.#current;
+    try {
+      this.#change(before, next);
+    } catch (error) {
+      this.#change(this.#listed(), before);
+      throw error;
+    }
+    this.#current = next;
+  }
+
+  verify(): readonly Drift[] {
+    return [...this.#ruleDrift(), ...this.#routeDrift()];
+  }
+
+  /** Makes the kernel have what it should, without touching what is right. */
+  repair(): void {
+    this.#change(this.#listed(), this.#current);
+  }
+
+  #change(old: Block, now: Block): void {
+    const have = new Map(old.rules.map((rule) => [formatRule(rule), rule]));
+    const wanted = new Map(now.rules.map((rule) => [formatRule(rule), rule]));
+    const added = [...wanted].filter(([text]) => !have.has(text)).map(([, rule]) => rule);
+    const removed = [...have].filter(([text]) => !wanted.has(text)).map(([, rule]) => rule);
+    const numbers = [...new Set([...old.tables.keys(), ...now.tables.keys()])];
+    const tables = numbers.map((table) => ({
+      table,
+      changes: tableChanges(old.tables.get(table) ?? EMPTY, now.tables.get(table) ?? EMPTY),
+    }));
+    withSocket((socket) => {
+      for (const { table, changes } of tables) this.#take(socket, table, changes.gains);
+      settle(socket, added.map(ruleAddition), [EEXIST]);
+      settle(socket, removed.toReversed().map(ruleRemoval), [ENOENT]);
+      for (const { table, changes } of tables) this.#take(socket, table, changes.losses);
+    });
+  }
+
+  #take(socket: NetlinkSocket, table: number, steps: readonly TableStep[]): void {
+    const requests = steps.map(({ kind, route }) =>
+      kind === 'put' ? routeReplacement(this.#route(table, route)) : routeRemoval(this.#route(table, route)),
+    );
+    settle(socket, requests, [ESRCH, ENOENT]);
+  }
+
+  #route(table: number, { prefix, local }: ClassRoute): Route {
+    const common = { destination: prefix, table, protocol: this.#numbers.protocolId };
+    if (!local) return { type: 'throw', ...common };
+    return { type: 'local', ...common, device: this.#device(), source: this.#sources[this.family] };
+  }
+
+  /** What the kernel has in the owner's block. Routes that cannot be ours are none: they get replaced. */
+  #listed(): Block {
+    const rules = ownRules(this.family, this.#numbers);
+    const tables = withSocket((socket) =>
+      [...this.#current.tables.keys()].map((table) => {
+        const routes = listRoutes(socket, this.family, table).filter((route) => this.#isOurs(route));
+        const entries = routes.map(({ destination, type }): [string, ClassRoute] => [
+          formatPrefix(destination),
+          { prefix: destination, local: type === 'local' },
+        ]);
+        return [table, new Map(entries)] as const;
+      }),
+    );
+    return { rules, tables: new Map(tables) };
+  }
+
+  #isOurs(route: ListedRoute): boolean {
+    if (route.protocol !== this.#numbers.protocolId) return false;
+    if (route.type === 'throw') return true;
+    return route.type === 'local' && route.device === this.#device() && route.source === this.#sources[this.family];
+  }
+
+  #ruleDrift(): readonly Drift[] {
+    const count = (rules: readonly RoutingRule[]) => {
+      const counts = new Map<string, number>();
+      for (const rule of rules) counts.set(formatRule(rule), (counts.get(formatRule(rule)) ?? 0) + 1);
+      return counts;
+    };
+    const wanted = count(this.#current.rules);
+    const found = count(ownRules(this.family, this.#numbers));
+    const lost = [...wanted.keys()].filter((text) => !found.has(text));
+    const extra = [...found].filter(([text, times]) => times > (wanted.get(text) ?? 0)).map(([text]) => text);
+    if (lost.length === 0 && extra.length === 0) return [];
+    return [
+      {
+        object: rulesName(this.family, this.#numbers),
+        expected: `${wanted.size} rules`,
+        found: sample(lost, extra),
+      },
+    ];
+  }
+
+  #routeDrift(): readonly Drift[] {
+    const { tables } = this.#listed();
+    return [...this.#current.tables].flatMap(([table, wanted]): readonly Drift[] => {
+      const text = (routes: TableRoutes) =>
+        new Set([...routes].map(([prefix, { local }]) => `${local ? 'local' : 'throw'} ${prefix}`));
+      const [expected, found] = [text(wanted), text(tables.get(table) ?? EMPTY)];
+      const lost = [...expected].filter((each) => !found.has(each));
+      const extra = [...found].filter((each) => !expected.has(each));
+      if (lost.length === 0 && extra.length === 0) return [];
+      return [{ object: tableName(this.family, table), expected: `${wanted.size} routes`, found: sample(lost, extra) }];
+    });
+  }
+}
+
+function sample(lost: readonly string[], extra: readonly string[]): string {
+  const some = [...lost.map((text) => `without ${text}`), ...extra.map((text) => `with ${text}`)];
+  return some.length > 3 ? `${some.slice(0, 3).join(', ')} and ${some.length - 3} more differences` : some.join(', ');
+}

@@ -1,0 +1,119 @@
+/** What the maps of the program hold, as data: pure. */
+import {
+  type CaptureRow,
+  type Family,
+  formatPrefix,
+  parsePrefix,
+  type PlanInput,
+  type Prefix,
+  prefixBounds,
+  prefixContains,
+  type Protocol,
+} from '@weir/core';
+import { NOTHING, type PortClass, PortClasses } from './port-class.ts';
+
+/** One entry of the prefix tries. */
+export interface PrefixEntry {
+  readonly prefix: Prefix;
+  readonly class: PortClass;
+  /**
+   * A service names an address of this host: what is delivered there from this host is looked at whatever its source.
+   * Other local flows have Weir's source address when they were brought here to be captured.
+   */
+  readonly own: boolean;
+}
+
+export interface MapContent {
+  /** Of both families, by the text of their prefix. */
+  readonly prefixes: ReadonlyMap<string, PrefixEntry>;
+  /** Where flows of this host to own addresses come from. Empty while no service names one. */
+  readonly ownAddresses: readonly Prefix[];
+}
+
+const LOOPBACK: readonly Prefix[] = [parsePrefix('127.0.0.0/8'), parsePrefix('::1/128')];
+
+/** The protocols that a family has capture points for on this host. */
+export function protocolsOf(
+  { points, facts }: Pick<PlanInput, 'points' | 'facts'>,
+  family: Family,
+): ReadonlySet<Protocol> {
+  if (family === 6 && !facts.ipv6) return new Set();
+  return new Set(points.filter(({ network }) => network.family === family).map(({ network }) => network.protocol));
+}
+
+/** The families that there is a capture point for. */
+export function familiesOf(input: Pick<PlanInput, 'points' | 'facts'>): readonly Family[] {
+  return ([4, 6] as const).filter((family) => protocolsOf(input, family).size > 0);
+}
+
+/** Whether it steers anything of an address of this host. */
+export function isNamedOwn({ own, class: each }: PrefixEntry): boolean {
+  return own && each !== NOTHING;
+}
+
+function ownPrefixes({ ownAddresses }: Pick<PlanInput['facts'], 'ownAddresses'>): readonly Prefix[] {
+  return [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
+}
+
+/** Tells whether a prefix lies within one of the host's own addresses. */
+export function ownAddressTest(facts: Pick<PlanInput['facts'], 'ownAddresses'>): (prefix: Prefix) => boolean {
+  const inside = ownPrefixes(facts);
+  const single = new Set(inside.map(formatPrefix));
+  const wide = inside.filter(({ family, length }) => length < (family === 4 ? 32 : 128));
+  return (prefix) =>
+    single.has(formatPrefix(prefix)) ||
+    wide.some((own) => own.length <= prefix.length && prefixContains(own, prefix.family, prefix.address));
+}
+
+/**
+ * The entries of a capture set: rows that say something else than the row around them.
+ * @param draining flows to own addresses are no longer taken.
+ */
+export function mapContentOf(input: PlanInput, draining = false): MapContent {
+  const isOwn = ownAddressTest(input.facts);
+  const prefixes = new Map<string, PrefixEntry>();
+  for (const family of familiesOf(input)) {
+    const classes = new PortClasses(family, protocolsOf(input, family));
+    const rows = input.set.rows.filter(({ prefix }) => prefix.family === family);
+    for (const entry of distinctEntries(rows, classes, (prefix) => isOwn(prefix) && !draining)) {
+      prefixes.set(formatPrefix(entry.prefix), entry);
+    }
+  }
+  const named = [...prefixes.values()].some(isNamedOwn);
+  return { prefixes, ownAddresses: named ? ownPrefixes(input.facts) : [] };
+}
+
+function* distinctEntries(
+  rows: readonly CaptureRow[],
+  classes: PortClasses,
+  isOwn: (prefix: Prefix) => boolean,
+): Generator<PrefixEntry> {
+  const around: Array<{ readonly last: bigint; readonly entry: Omit<PrefixEntry, 'prefix'> }> = [];
+  for (const { prefix, ports } of rows) {
+    const [first, last] = prefixBounds(prefix);
+    while ((around.at(-1)?.last ?? last) < first) around.pop();
+    const entry = { class: classes.of(ports), own: isOwn(prefix) };
+    const outer = around.at(-1)?.entry ?? { class: NOTHING, own: false };
+    const same = outer.class === entry.class && (outer.own === entry.own || entry.class === NOTHING);
+    around.push({ last, entry });
+    if (!same) yield { prefix, ...entry };
+  }
+}
+
+/** In the notation of `weir plan`: one line for each class and its prefixes, in the order of the set. */
+export function describeContent({ prefixes, ownAddresses }: MapContent): readonly string[] {
+  const byClass = new Map<string, string[]>();
+  for (const [text, entry] of prefixes) {
+    const key = `${entry.class.text}${entry.own ? ' (own address)' : ''}`;
+    const members = byClass.get(key);
+    if (members) members.push(text);
+    else byClass.set(key, [text]);
+  }
+  return [
+    ...(ownAddresses.length === 0 ? [] : [`own addresses: ${ownAddresses.map(formatPrefix).join(' ')}`]),
+    ...[...byClass].flatMap(([key, members], index) => [
+      `class ${index + 1}: ${key}`,
+      ...members.map((prefix) => `  ${prefix}`),
+    ]),
+  ];
+}

@@ -1,0 +1,239 @@
+/**
+ * The rules and tables of an owner, as data: pure. In the order in which the kernel asks the rules, by preference:
+ *
+ *   + 0        flows with our source address: living ones, and the second look-up of connect()
+ *   + 1, + 2   packets and sockets that have a source already go on behind our rules
+ *   + 3, + 4   where users are chosen: canaries are captured for all; the other users go on behind our rules
+ *   + 5, + 6   ports of classes that have a table; ports and prefixes of classes that have none
+ *   + 7        ports that a rule can name go on behind our rules
+ *   + 8, + 9   as + 5 and + 6 for port 65535, which no rule can name
+ *   + 15       behind our rules
+ *
+ * Of the tables the first is everything by way of our device; the others belong to one class each.
+ */
+import {
+  addressToNumber,
+  type CaptureRow,
+  type Family,
+  formatPrefix,
+  type OwnerMatch,
+  parsePrefix,
+  type PlanInput,
+  type Prefix,
+  type Protocol,
+  UnsupportedError,
+  widthOf,
+} from '@weir/core';
+import { IPPROTO_TCP, IPPROTO_UDP, type RoutingRule } from '@weir/core/sys';
+import { familiesOf, ownAddressTest, protocolsOf } from './map-content.ts';
+import type { OwnSources } from './own-sources.ts';
+import { type Placement, placeClasses, rulePorts } from './placement.ts';
+import { PortClasses } from './port-class.ts';
+import { type ClassRoute, localPrefixes, type RouteClass, routeClassesOf } from './route-class.ts';
+
+const AT = {
+  live: 0,
+  sourced: 1,
+  canaries: 3,
+  users: 4,
+  byTable: 5,
+  byPrefix: 6,
+  named: 7,
+  highestByTable: 8,
+  highestByPrefix: 9,
+  end: 15,
+} as const;
+
+/** Tables and preferences of one owner. */
+export const BLOCK = 16;
+
+/** Routes of one table by the text of their prefix. */
+export type TableRoutes = ReadonlyMap<string, ClassRoute>;
+
+export interface FamilyRouting {
+  readonly family: Family;
+  readonly placement: Placement;
+  /** By number. */
+  readonly tables: ReadonlyMap<number, TableRoutes>;
+  /** In an order in which each can be added without steering what the whole would not. */
+  readonly rules: readonly RoutingRule[];
+}
+
+const EVERYWHERE: Readonly<Record<Family, Prefix>> = { 4: parsePrefix('0.0.0.0/0'), 6: parsePrefix('::/0') };
+const NO_SOURCE = parsePrefix('0.0.0.0/32');
+const HALVES = [parsePrefix('::/1'), parsePrefix('8000::/1')];
+
+/** linux/uidgid.h: the highest number is no user. */
+const LAST_UID = 0xffff_fffe;
+
+export interface RoutingOptions {
+  /** Nothing new is steered; living flows go on. */
+  readonly draining?: boolean;
+  /** What has a table now, by family. */
+  readonly placements?: ReadonlyMap<Family, Placement>;
+}
+
+/** @throws UnsupportedError for what this mechanism cannot do. */
+export function routingOf(
+  input: PlanInput,
+  sources: OwnSources,
+  options: RoutingOptions = {},
+): readonly FamilyRouting[] {
+  return familiesOf(input).map((family) => new RulesOf(input, family, sources[family]).routing(options));
+}
+
+class RulesOf {
+  readonly #input: PlanInput;
+  readonly #family: Family;
+  readonly #source: string;
+
+  constructor(input: PlanInput, family: Family, source: string) {
+    this.#input = input;
+    this.#family = family;
+    this.#source = source;
+  }
+
+  routing({ draining = false, placements }: RoutingOptions): FamilyRouting {
+    const { numbers, set } = this.#input;
+    const family = this.#family;
+    const everywhere = EVERYWHERE[family];
+    const live: TableRoutes = new Map([[formatPrefix(everywhere), { prefix: everywhere, local: true }]]);
+    const classes = draining || !set.scopes.output ? [] : this.#classes();
+    const placement = placeClasses(classes, placements?.get(family));
+    const tables = new Map<number, TableRoutes>([[numbers.table, live]]);
+    for (const { text, routes } of classes) {
+      const number = placement.get(text);
+      if (number === undefined) continue;
+      tables.set(numbers.table + number, new Map(routes.map((route) => [formatPrefix(route.prefix), route])));
+    }
+    const rules = [
+      ...this.#frame(),
+      ...(classes.length === 0 ? [] : this.#canaries()),
+      ...classes.flatMap((each) => this.#classRules(each, placement.get(each.text))),
+    ];
+    return { family, placement, tables, rules };
+  }
+
+  #classes(): readonly RouteClass[] {
+    const isOwn = ownAddressTest(this.#input.facts);
+    const rows = this.#input.set.rows.filter(({ prefix }) => prefix.family === this.#family && !isOwn(prefix));
+    const source = addressToNumber(this.#source);
+    return [...protocolsOf(this.#input, this.#family)].flatMap((protocol) => this.#classesOf(rows, protocol, source));
+  }
+
+  #classesOf(rows: readonly CaptureRow[], protocol: Protocol, source: bigint): readonly RouteClass[] {
+    return routeClassesOf(rows, new PortClasses(this.#family, new Set([protocol]), source), protocol);
+  }
+
+  #rule(at: number, rest: Partial<RoutingRule>): RoutingRule {
+    const { preference, protocolId } = this.#input.numbers;
+    return { family: this.#family, preference: preference + at, table: 0, protocol: protocolId, ...rest };
+  }
+
+  #goOn(at: number, selectors: Partial<RoutingRule>): RoutingRule {
+    return this.#rule(at, { ...selectors, action: { goto: this.#input.numbers.preference + AT.end } });
+  }
+
+  /** A rule for flows of this host that have no source yet. */
+  #steer(at: number, selectors: Partial<RoutingRule>): RoutingRule {
+    return this.#rule(at, {
+      ...(this.#family === 4 ? { from: NO_SOURCE } : {}),
+      iif: 'lo',
+      fwmark: { value: 0, mask: this.#input.numbers.bypassMark },
+      ...selectors,
+    });
+  }
+
+  #frame(): readonly RoutingRule[] {
+    const { numbers, set } = this.#input;
+    const own = { family: this.#family, address: addressToNumber(this.#source), length: widthOf(this.#family) };
+    return [
+      this.#rule(AT.end, { action: 'nop' }),
+      this.#rule(AT.live, {
+        from: own,
+        iif: 'lo',
+        fwmark: { value: 0, mask: numbers.bypassMark },
+        table: numbers.table,
+      }),
+      ...(this.#family === 4
+        ? [this.#goOn(AT.sourced, { not: true, from: NO_SOURCE })]
+        : HALVES.map((from, index) => this.#goOn(AT.sourced + index, { from }))),
+      ...otherUsers(set.owners).map((uids) => this.#goOn(AT.users, { uids })),
+      this.#goOn(AT.named, { ports: { first: 1, last: 65_534 } }),
+    ];
+  }
+
+  /** Only where users are chosen: Weir's own user need not be among them. */
+  #canaries(): readonly RoutingRule[] {
+    const { set, numbers } = this.#input;
+    const protocols = protocolsOf(this.#input, this.#family);
+    if (otherUsers(set.owners).length === 0) return [];
+    return set.canaries
+      .filter((canary) => canary.family === this.#family && protocols.has(canary.protocol))
+      .map(({ address, port, protocol }) =>
+        this.#steer(AT.canaries, {
+          to: parsePrefix(address),
+          ipProtocol: numberOf(protocol),
+          ports: { first: port, last: port },
+          table: numbers.table,
+        }),
+      );
+  }
+
+  #classRules(each: RouteClass, table: number | undefined): readonly RoutingRule[] {
+    const { numbers } = this.#input;
+    const { all, ranges, highest } = rulePorts(each);
+    const ipProtocol = numberOf(each.text.startsWith('udp') ? 'udp' : 'tcp');
+    const targets: ReadonlyArray<Partial<RoutingRule>> =
+      table === undefined
+        ? localPrefixes(each).map((to) => ({ ...(to.length === 0 ? {} : { to }), table: numbers.table }))
+        : [{ table: numbers.table + table }];
+    const [named, last] = table === undefined ? [AT.byPrefix, AT.highestByPrefix] : [AT.byTable, AT.highestByTable];
+    return targets.flatMap((target) => [
+      ...(all ? [this.#steer(named, { ipProtocol, ...target })] : []),
+      ...ranges.map((ports) => this.#steer(named, { ipProtocol, ports, ...target })),
+      ...(highest ? [this.#steer(last, { ipProtocol, ...target })] : []),
+    ]);
+  }
+}
+
+function numberOf(protocol: Protocol): number {
+  return protocol === 'tcp' ? IPPROTO_TCP : IPPROTO_UDP;
+}
+
+/** Users whose flows are left alone, as ranges. @throws UnsupportedError for groups and control groups. */
+function otherUsers({ only, except }: PlanInput['set']['owners']): ReadonlyArray<{ first: number; last: number }> {
+  const ranges = (owners: readonly OwnerMatch[]) =>
+    owners.map((owner) => {
+      if (owner.kind === 'uid') return { first: owner.first, last: Math.min(owner.last, LAST_UID) };
+      throw new UnsupportedError({
+        problem: `The interceptor ebpf-sklookup cannot choose processes by ${owner.kind === 'gid' ? 'group' : 'control group'}.`,
+        remedy: 'Choose them by uid, or use the interceptor nft.',
+      });
+    });
+  const wanted = ranges(only);
+  return union([...ranges(except), ...(only.length === 0 ? [] : gaps(union(wanted)))]);
+}
+
+type UidRange = { first: number; last: number };
+
+function union(ranges: readonly UidRange[]): UidRange[] {
+  const result: UidRange[] = [];
+  for (const { first, last } of ranges.toSorted((a, b) => a.first - b.first)) {
+    const before = result.at(-1);
+    if (before && first <= before.last + 1) before.last = Math.max(before.last, last);
+    else result.push({ first, last });
+  }
+  return result;
+}
+
+function gaps(ranges: readonly UidRange[]): UidRange[] {
+  const result: UidRange[] = [];
+  let next = 0;
+  for (const { first, last } of ranges) {
+    if (next < first) result.push({ first: next, last: first - 1 });
+    next = last + 1;
+  }
+  if (next <= LAST_UID) result.push({ first: next, last: LAST_UID });
+  return result;
+}
