@@ -1,5 +1,6 @@
 /** A mechanism in a namespace of its own, and where the kernel takes flows there. */
 import {
+  addressToNumber,
   type BoundPoint,
   type CaptureSet,
   type Family,
@@ -27,7 +28,7 @@ import {
 } from '@weir/core/sys';
 import { enterFreshNamespace, MemoryChanges, shell, SILENT } from '@weir/core/testing';
 import { Wire } from './wire.ts';
-import { CANARIES, SOURCES } from './world.ts';
+import { CANARIES, isOwn, SOURCES } from './world.ts';
 
 const NUMBERS: HostNumbers = {
   slot: 0,
@@ -42,6 +43,16 @@ const NUMBERS: HostNumbers = {
 
 const signal = new AbortController().signal;
 
+/** How a mechanism takes flows, where mechanisms differ. */
+export interface Mechanism {
+  readonly definition: InterceptorDefinition<never>;
+  /**
+   * The source that local flows get with their route, by family; sockets are then not bound to one. Absent: any source
+   * is kept.
+   */
+  readonly source?: Readonly<Record<Family, string>>;
+}
+
 /** What became of a flow. `unsendable`: connect() refused it itself. */
 export type Fate = 'captured' | 'wire' | 'neither' | 'unsendable';
 
@@ -51,6 +62,7 @@ function pause(ms: number): void {
 
 export class KernelUnderTest implements AsyncDisposable {
   readonly facts: HostFacts;
+  readonly #source: Mechanism['source'];
   readonly #interceptor: Interceptor;
   readonly #points: readonly BoundPoint[];
   readonly #wire: Wire;
@@ -59,10 +71,11 @@ export class KernelUnderTest implements AsyncDisposable {
   /** Of flows in this namespace; none is used twice, so that conntrack never takes one for an older one. */
   #sourcePort = 1024;
 
-  constructor(definition: InterceptorDefinition<never>, onCrash: PlanInput['onCrash']) {
+  constructor({ definition, source }: Mechanism, onCrash: PlanInput['onCrash']) {
     enterFreshNamespace({ uplink: true });
     shell(`ip route add local ${SOURCES[4]} dev lo; ip -6 route add local ${SOURCES[6]} dev lo`);
     this.facts = hostFacts();
+    this.#source = source;
     this.#onCrash = onCrash;
     this.#wire = new Wire('up1');
     this.#points = definition.points(this.facts).map((spec) => {
@@ -104,6 +117,20 @@ export class KernelUnderTest implements AsyncDisposable {
     this.#started = true;
   }
 
+  /** The flow as it will be: with the source that it can have under this mechanism. */
+  sendable(flow: FlowKey): FlowKey {
+    if (!this.#source) return flow;
+    const { family, destination } = flow;
+    const own = isOwn(family, destination);
+    const loopback = family === 4 && destination >> 24n === 127n;
+    const source = own
+      ? loopback
+        ? addressToNumber('127.0.0.1')
+        : destination
+      : addressToNumber(this.#source[family]);
+    return { ...flow, source };
+  }
+
   async drift(): Promise<readonly unknown[]> {
     return this.#interceptor.verify(signal);
   }
@@ -120,7 +147,7 @@ export class KernelUnderTest implements AsyncDisposable {
   send(flows: readonly FlowKey[]): readonly Fate[] {
     const fates: Fate[] = flows.map(() => 'neither');
     const canaries = CANARIES.map(({ family, address, port }): Sent => {
-      const source = SOURCES[family].split('/')[0] as string;
+      const source = this.#source?.[family] ?? (SOURCES[family].split('/')[0] as string);
       return { family, source, target: { address, port }, sourcePort: ++this.#sourcePort };
     });
     const sent = flows.map(({ family, source, destination, port }): Sent => ({
@@ -134,7 +161,7 @@ export class KernelUnderTest implements AsyncDisposable {
     const bySourcePort = new Map(all.map((flow, index) => [flow.sourcePort, index]));
     try {
       for (const [index, flow] of all.entries()) {
-        const fd = begin(flow);
+        const fd = begin(flow, this.#source === undefined);
         if (fd === undefined) fates[index] = 'unsendable';
         else open.push(fd);
       }
@@ -205,13 +232,18 @@ function nameOf({ source, target }: Sent): string {
   return `${source} to ${target.address} ${target.port}`;
 }
 
-/** Begins a connection from a given source. @returns `undefined` when connect() itself refuses. */
-function begin({ family, source, sourcePort, target }: Sent): number | undefined {
+const UNSPECIFIED: Readonly<Record<Family, string>> = { 4: '0.0.0.0', 6: '::' };
+
+/**
+ * Begins a connection from a given port, and source where it is `bound`.
+ * @returns `undefined` when connect() itself refuses.
+ */
+function begin({ family, source, sourcePort, target }: Sent, bound: boolean): number | undefined {
   const fd = openSocket({
     family,
     protocol: 'tcp',
     transparent: true,
-    bind: { address: source, port: sourcePort },
+    bind: { address: bound ? source : UNSPECIFIED[family], port: sourcePort },
   });
   const name = sockaddr(target);
   if (libc.connect(fd, name, name.length) === 0 || errno() === EINPROGRESS) return fd;

@@ -9,7 +9,7 @@ const sets = soak ? 3000 : 300;
 
 describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('decide and the kernel agree', () => {
   test(`nft, ${sets} sets of 50 flows, WEIR_SEED=${seed}`, { timeout: soak ? 1_200_000 : 120_000 }, async () => {
-    const tally = await runDifferential(nft, { seed, sets, flowsPerSet: 50 });
+    const tally = await runDifferential({ definition: nft }, { seed, sets, flowsPerSet: 50 });
     process.stderr.write(`differential nft: WEIR_SEED=${seed} ${JSON.stringify(tally.fates)}\n`);
     expect(tally.disagreements, `repeat with WEIR_SEED=${seed}`).toEqual([]);
     expect(tally.flows).toBe(sets * 50);

@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
+import { openLibrary } from '../sys/library.ts';
 import { ALLOW_USER_NAMESPACES } from './holder.ts';
 
 export interface RequirementGroup {
@@ -55,6 +56,34 @@ function missingIptables(command: string): string | undefined {
     ),
     'apt-get install iptables, and a kernel with xt_TPROXY',
   );
+}
+
+/** linux/bpf.h, enum bpf_prog_type. */
+const BPF_PROG_TYPE_SK_LOOKUP = 30;
+
+function missingForBpf(): string | undefined {
+  try {
+    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
+  } catch {
+    return '/dev/net/tun cannot be opened; modprobe tun, and run as root';
+  }
+  try {
+    const library = openLibrary(['libbpf.so.1'], 'libbpf1');
+    const probe: (type: number, options: null) => number = library.func(
+      'int libbpf_probe_bpf_prog_type(int type, const void *options)',
+    );
+    const supported = probe(BPF_PROG_TYPE_SK_LOOKUP, null);
+    if (supported === 1) return undefined;
+    return 'the kernel takes no sk_lookup program; Linux 5.9 or newer, and root outside of a user namespace';
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function wrongClang(): string | undefined {
+  const { error, stdout } = spawnSync('clang-14', ['--version'], { encoding: 'utf8' });
+  if (error) return 'clang-14 is not installed';
+  return /clang version 14\./.test(stdout) ? undefined : 'clang-14 is of another version';
 }
 
 /** Every group there is, by name. */
@@ -111,6 +140,16 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
     name: 'tproxy-iptables',
     covers: 'the tproxy-iptables interceptor against the kernel',
     missing: () => missingIptables('iptables'),
+  },
+  {
+    name: 'bpf',
+    covers: 'the ebpf-sklookup interceptor against the kernel',
+    missing: missingForBpf,
+  },
+  {
+    name: 'clang',
+    covers: 'that the committed BPF program is the one that its source compiles to',
+    missing: () => because(wrongClang(), 'apt-get install clang-14'),
   },
   {
     name: 'ipv6',
