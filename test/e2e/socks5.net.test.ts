@@ -36,79 +36,98 @@ async function faulty(scene: LoadScene, mode: string, argument = '0', port = 108
   await process.waitFor(/listening/);
 }
 
-describe.skipIf(requires('namespaces', 'root', 'nft', 'danted'))('socks5', () => {
-  test('through dante: by address, and by a name that only dante can resolve', { timeout: 60_000 }, async () => {
-    await using scene = await loadScene();
-    const { client, server } = scene;
-    // A name in the hosts file of the server host alone.
-    await server.check([
-      'sh',
-      '-c',
-      'cat /etc/hosts > /run/hosts; echo "203.0.113.8 only-there.internal" >> /run/hosts; mount --bind /run/hosts /etc/hosts',
-    ]);
-    await startDante(server, 'none');
-    await startPeer(server, 'http-server', [
-      '--listen',
-      '203.0.113.7:80',
-      '--listen',
-      '203.0.113.8:80',
-      '--name',
-      'real',
-    ]);
-    const weir = await scene.start({ services: [web({ type: 'socks5', address: '10.1.0.1:1080' })] });
-    for (const host of ['203.0.113.7', 'only-there.internal']) {
-      const answer = JSON.parse(await client.check(['curl', '-sS', '-m', '5', `http://${host}/`])) as {
+describe.skipIf(requires('namespaces', 'nft'))('socks5', () => {
+  test.skipIf(requires('root', 'danted'))(
+    'through dante: by address, and by a name that only dante can resolve',
+    { timeout: 60_000 },
+    async () => {
+      await using scene = await loadScene();
+      const { client, server } = scene;
+      // A name in the hosts file of the server host alone.
+      await server.check([
+        'sh',
+        '-c',
+        'cat /etc/hosts > /run/hosts; echo "203.0.113.8 only-there.internal" >> /run/hosts; mount --bind /run/hosts /etc/hosts',
+      ]);
+      await startDante(server, 'none');
+      await startPeer(server, 'http-server', [
+        '--listen',
+        '203.0.113.7:80',
+        '--listen',
+        '203.0.113.8:80',
+        '--name',
+        'real',
+      ]);
+      const weir = await scene.start({ services: [web({ type: 'socks5', address: '10.1.0.1:1080' })] });
+      for (const host of ['203.0.113.7', 'only-there.internal']) {
+        const answer = JSON.parse(await client.check(['curl', '-sS', '-m', '5', `http://${host}/`])) as {
+          server: string;
+        };
+        expect(answer.server).toBe('real');
+      }
+      const flows = await weir.ended(2);
+      expect(flows.map((flow) => [flow.name, flow.dialer, flow.upstream?.port, flow.outcome])).toEqual([
+        [undefined, 'web#1', 1080, 'closed'],
+        ['only-there.internal', 'web#1', 1080, 'closed'],
+      ]);
+    },
+  );
+
+  test.skipIf(requires('root', 'danted'))(
+    'bursts, half-close and bulk through dante',
+    { timeout: 60_000 },
+    async () => {
+      await using scene = await loadScene();
+      const { client, server } = scene;
+      await startDante(server, 'none');
+      await startPeer(server, 'tcp-server', ['--listen', '203.0.113.7:80', '--mode', 'source', '--bytes', '50000']);
+      await scene.start({ services: [web({ type: 'socks5', address: '10.1.0.1:1080' })] });
+      const report = await runClients(client, '203.0.113.7:80', {
+        mode: 'burst',
+        bytes: 5000,
+        count: 200,
+        parallel: 20,
+      });
+      expect(report).toMatchObject({ outcomes: { eof: 200 }, read: 200 * 50_000 });
+    },
+  );
+
+  test.skipIf(requires('root', 'danted'))(
+    'user and password, from a file that nobody else reads',
+    { timeout: 60_000 },
+    async () => {
+      await using scene = await loadScene();
+      const { client, server } = scene;
+      // dante asks the system: an account of this host's own passwd.
+      const account =
+        'cp /etc/passwd /run/passwd; cp /etc/shadow /run/shadow; ' +
+        `hash=$(perl -e 'print crypt("open sesame", "\\$6\\$weir")'); ` +
+        'echo "weirtest:x:1999:1999::/:/bin/false" >> /run/passwd; echo "weirtest:$hash:19000::::::" >> /run/shadow; ' +
+        'mount --bind /run/passwd /etc/passwd; mount --bind /run/shadow /etc/shadow';
+      await server.check(['sh', '-c', account]);
+      await startDante(server, 'username');
+      await startPeer(server, 'http-server', ['--listen', '203.0.113.7:80', '--name', 'real']);
+      await client.check(['sh', '-c', 'umask 077; printf "open sesame\\n" > /run/secret; printf wrong > /run/wrong']);
+      const proxy = (file: string) => ({
+        type: 'socks5',
+        address: '10.1.0.1:1080',
+        username: 'weirtest',
+        password: { file },
+      });
+      const weir = await scene.start({
+        services: [web(proxy('/run/secret')), web(proxy('/run/wrong'), [81], 'wrong')],
+      });
+      const answer = JSON.parse(await client.check(['curl', '-sS', '-m', '9', 'http://203.0.113.7/'])) as {
         server: string;
       };
       expect(answer.server).toBe('real');
-    }
-    const flows = await weir.ended(2);
-    expect(flows.map((flow) => [flow.name, flow.dialer, flow.upstream?.port, flow.outcome])).toEqual([
-      [undefined, 'web#1', 1080, 'closed'],
-      ['only-there.internal', 'web#1', 1080, 'closed'],
-    ]);
-  });
-
-  test('bursts, half-close and bulk through dante', { timeout: 60_000 }, async () => {
-    await using scene = await loadScene();
-    const { client, server } = scene;
-    await startDante(server, 'none');
-    await startPeer(server, 'tcp-server', ['--listen', '203.0.113.7:80', '--mode', 'source', '--bytes', '50000']);
-    await scene.start({ services: [web({ type: 'socks5', address: '10.1.0.1:1080' })] });
-    const report = await runClients(client, '203.0.113.7:80', { mode: 'burst', bytes: 5000, count: 200, parallel: 20 });
-    expect(report).toMatchObject({ outcomes: { eof: 200 }, read: 200 * 50_000 });
-  });
-
-  test('user and password, from a file that nobody else reads', { timeout: 60_000 }, async () => {
-    await using scene = await loadScene();
-    const { client, server } = scene;
-    // dante asks the system: an account of this host's own passwd.
-    const account =
-      'cp /etc/passwd /run/passwd; cp /etc/shadow /run/shadow; ' +
-      `hash=$(perl -e 'print crypt("open sesame", "\\$6\\$weir")'); ` +
-      'echo "weirtest:x:1999:1999::/:/bin/false" >> /run/passwd; echo "weirtest:$hash:19000::::::" >> /run/shadow; ' +
-      'mount --bind /run/passwd /etc/passwd; mount --bind /run/shadow /etc/shadow';
-    await server.check(['sh', '-c', account]);
-    await startDante(server, 'username');
-    await startPeer(server, 'http-server', ['--listen', '203.0.113.7:80', '--name', 'real']);
-    await client.check(['sh', '-c', 'umask 077; printf "open sesame\\n" > /run/secret; printf wrong > /run/wrong']);
-    const proxy = (file: string) => ({
-      type: 'socks5',
-      address: '10.1.0.1:1080',
-      username: 'weirtest',
-      password: { file },
-    });
-    const weir = await scene.start({ services: [web(proxy('/run/secret')), web(proxy('/run/wrong'), [81], 'wrong')] });
-    const answer = JSON.parse(await client.check(['curl', '-sS', '-m', '9', 'http://203.0.113.7/'])) as {
-      server: string;
-    };
-    expect(answer.server).toBe('real');
-    const refused = await runClients(client, '203.0.113.7:81', { mode: 'read' });
-    expect(refused.outcomes).toEqual({ ECONNRESET: 1 });
-    expect((await weir.ended(2)).map((flow) => flow.outcome)).toEqual(['closed', 'denied']);
-    const status = JSON.stringify(await weir.admin.status());
-    expect(status + weir.process.stdout + weir.process.stderr).not.toContain('sesame');
-  });
+      const refused = await runClients(client, '203.0.113.7:81', { mode: 'read' });
+      expect(refused.outcomes).toEqual({ ECONNRESET: 1 });
+      expect((await weir.ended(2)).map((flow) => flow.outcome)).toEqual(['closed', 'denied']);
+      const status = JSON.stringify(await weir.admin.status());
+      expect(status + weir.process.stdout + weir.process.stderr).not.toContain('sesame');
+    },
+  );
 
   test(
     'a handshake in single bytes, and one whose last reply brings the first bytes of the flow',

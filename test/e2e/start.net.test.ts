@@ -15,7 +15,8 @@ interface Run extends AsyncDisposable {
 }
 
 function start(argv: readonly string[]): Run {
-  const child = spawn('env', argv, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Ended with this process, however that ends: --keep would stay for ever.
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', ...argv], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
   const code = once(child, 'close').then(() => child.exitCode);
