@@ -103,6 +103,25 @@ async function updates(stage: Stage): Promise<void> {
   await release(held, 5);
 }
 
+async function drift(stage: Stage): Promise<void> {
+  await echo(stage);
+  const before = await stage.host.state();
+  const weir = await stage.weir({ services: webServices() });
+  // Every mechanism that steers the host's own traffic has rules of Weir's protocol id.
+  await stage.host.check(['sh', '-ec', 'ip -4 rule flush protocol 87; ip -6 rule flush protocol 87']);
+  const until = Date.now() + 15_000;
+  for (const target of stage.targets()) {
+    for (;;) {
+      const { outcomes } = await runClients(stage.host, target, { mode: 'exchange', timeoutMs: 1000 });
+      if (outcomes['eof'] === 1) break;
+      assert.ok(Date.now() < until, `${target} is not captured again: ${JSON.stringify(outcomes)}`);
+    }
+  }
+  assert.ok((await weir.admin.status()).drift.repaired > 0, 'what was mended is counted');
+  assert.equal((await weir.stop()).code, 0);
+  assert.equal(await stage.host.state(), before);
+}
+
 async function drains(stage: Stage): Promise<void> {
   await echo(stage);
   await stage.http('real', 80);
@@ -218,6 +237,7 @@ export const EXPLICIT_LIFECYCLE_CASES: readonly ComplianceCase[] = [
 export const LIFECYCLE_CASES: readonly ComplianceCase[] = [
   onStage('foreign rules, routes and devices are untouched, and everything is as before after a stop', untouched),
   onStage('an update captures what came, leaves what went, and living flows go on', updates, { routed: true }),
+  onStage('rules that somebody takes away come back, and that is counted', drift),
   onStage('a drain takes no new flow and lets the living ones end', drains, { routed: true }),
   ...EXPLICIT_LIFECYCLE_CASES,
 ];
