@@ -118,6 +118,8 @@ export interface Interceptor {
   drain(signal: AbortSignal): Promise<void>;
   /** Frees everything. Idempotent; safe after a failed provision or start. */
   stop(): Promise<void>;
+  /** What a mechanism that sees packets counts; shown by `weir status` beside the data plane's own counters. */
+  counters?(): Readonly<Record<string, number>>;
 }
 
 /** What cleanUp gets: enough to find leftovers by name and number, and nothing of a living run. */
@@ -125,6 +127,13 @@ export interface CleanUpContext {
   readonly owner: string;
   readonly numbers: HostNumbers;
   readonly log: Logger;
+}
+
+/** What points may depend on beside the host, where they have addresses of their own. */
+export interface PointsRun {
+  readonly numbers: HostNumbers;
+  /** Validated. */
+  readonly options: unknown;
 }
 
 /** What a plugin package registers. */
@@ -144,7 +153,7 @@ export interface InterceptorDefinition<Options = unknown> {
    * Pure: the points that `provision` will ask for on such a host; tables of points may be empty ones. For a mechanism
    * with the scope `explicit` core asks again before each update, and opens and closes points accordingly.
    */
-  points(facts: HostFacts, listeners?: readonly ServiceListener[]): readonly PointSpec[];
+  points(facts: HostFacts, listeners?: readonly ServiceListener[], run?: PointsRun): readonly PointSpec[];
   /** Pure: the exact kernel changes that `start` makes for this input. Needs no instance and no privilege. */
   plan(input: PlanInput, options: Options): Plan;
   create(context: InterceptorContext, options: Options): Interceptor;

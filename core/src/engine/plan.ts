@@ -44,8 +44,10 @@ export async function planFor(configuration: Configuration): Promise<HostPlan> {
     canaries: transparent ? canariesFor(configuration, facts, slot) : [],
   });
   const listeners = serviceListeners(configuration, serviceNumbers);
-  const points = definition.points(facts, listeners).map((point, index) => examplePoint(point, index));
   const options = (configuration.interceptors[definition.id] ?? {}) as never;
+  const points = definition
+    .points(facts, listeners, { numbers, options })
+    .map((point, index) => examplePoint(point, index));
   const plan = definition.plan(
     {
       owner,

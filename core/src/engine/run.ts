@@ -298,6 +298,7 @@ export class Run {
       generation: this.#plan?.set.generation ?? 0,
       selection: this.#selection,
       dataPlane: this.dataPlane,
+      interceptorCounters: this.#interceptor?.counters?.() ?? {},
       plan: this.#plan,
       serviceTexts: this.#serviceTexts,
       names: this.#names?.status(),

@@ -14,6 +14,8 @@ export interface StatusParts {
   readonly generation: number;
   readonly selection: SelectionReport;
   readonly dataPlane: DataPlane;
+  /** What the interceptor itself counts. */
+  readonly interceptorCounters: Readonly<Record<string, number>>;
   readonly plan: CapturePlan | undefined;
   /** Names of all services that this run has known. */
   readonly serviceTexts: ReadonlyMap<number, string>;
@@ -43,7 +45,7 @@ export function statusOf(parts: StatusParts): Omit<StatusReport, 'state'> {
       ...(names?.selfTestReason === undefined ? {} : { selfTestReason: names.selfTestReason }),
       counters: names?.counters ?? {},
     },
-    counters: { ...dataPlane.counters(), hostSteps: parts.hostSteps },
+    counters: { ...parts.interceptorCounters, ...dataPlane.counters(), hostSteps: parts.hostSteps },
     drift: parts.drift,
   };
 }

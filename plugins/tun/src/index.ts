@@ -1,9 +1,16 @@
-/** @weir/tun: captures by routes to a tun device, where the kernel terminates the flows. Not built yet. */
-import { announceInterceptor, API_VERSION, definePlugin } from '@weir/core';
+/** @weir/tun: captures by routes to a tun device, where the kernel terminates the flows. Priority 200. */
+import { API_VERSION, defineInterceptor, definePlugin } from '@weir/core';
+import { addressesOf } from './addresses.ts';
+import { cleanUp } from './clean-up.ts';
+import { TunInterceptor } from './interceptor.ts';
+import { NAT_ADDRESSES, type TunOptions, tunOptions } from './options.ts';
+import { planOf } from './plan.ts';
+import { pointsOn } from './points.ts';
 
-export const tun = announceInterceptor({
+export const tun = defineInterceptor({
   id: 'tun',
   priority: 200,
+  built: true,
   capabilities: {
     networks: [
       { family: 4, protocol: 'tcp' },
@@ -11,12 +18,25 @@ export const tun = announceInterceptor({
       { family: 4, protocol: 'udp' },
       { family: 6, protocol: 'udp' },
     ],
-    scopes: ['output', 'forward'],
+    scopes: ['output'],
     transparent: true,
-    preservesSource: true,
+    // Local flows get Weir's own source address with the route that brings them here.
+    preservesSource: false,
     owners: ['uid'],
   },
+  options: tunOptions,
   module: new URL(import.meta.url),
+  points: (facts, _listeners, run) => {
+    const options = (run?.options ?? {}) as TunOptions;
+    return pointsOn(
+      facts,
+      addressesOf(run?.numbers ?? { slot: 0 }, options),
+      options['nat-addresses'] ?? NAT_ADDRESSES,
+    );
+  },
+  plan: planOf,
+  create: (context, options) => new TunInterceptor(context, options),
+  cleanUp: async (context) => cleanUp(context),
 });
 
 export default definePlugin({ name: '@weir/tun', apiVersion: API_VERSION, interceptors: [tun] });

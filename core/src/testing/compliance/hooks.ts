@@ -78,7 +78,10 @@ export const HOOK_CASES: readonly HookCase[] = [
       await using instance = make(environment);
       const input = instance.input([WEB]);
       const specs = await instance.provision(live());
-      const foretold = environment.definition.points(input.facts, []);
+      const foretold = environment.definition.points(input.facts, [], {
+        numbers: instance.numbers,
+        options: environment.options ?? {},
+      });
       const key = (specs_: typeof specs) =>
         specs_.map(({ id, network, bind, transparent }) => ({ id, network, bind, transparent }));
       assert.deepEqual(key(specs), key(foretold));

@@ -1,0 +1,245 @@
+/**
+ * The device: point-to-point, ephemeral, with an own address for each family and a prefix of addresses that flows get. The
+ * kernel removes it, and with it all that hangs on it, when this process ends.
+ */
+import {
+  addressToBytes,
+  type Family,
+  formatPrefix,
+  HostChangeError,
+  type HostNumbers,
+  UnsupportedError,
+} from '@weir/core';
+import {
+  attachTun,
+  EEXIST,
+  errno,
+  errnoName,
+  findLink,
+  hostAddressAddition,
+  IFF_TUN_EXCL,
+  IFF_VNET_HDR,
+  libc,
+  linkSizes,
+  linkUp,
+  linkWithoutOwnAddresses,
+  listAddresses,
+  listRoutes,
+  NETLINK_ROUTE,
+  NetlinkError,
+  NetlinkSocket,
+  O_NONBLOCK,
+  type Route,
+  routeAddition,
+  RT_TABLE_MAIN,
+  TUN_F_CSUM,
+  TUN_F_TSO4,
+  TUN_F_TSO6,
+  TUNSETOFFLOAD,
+} from '@weir/core/sys';
+import type { TunAddresses } from './addresses.ts';
+import { takesSuperPackets } from './offload-probe.ts';
+
+/** Packets that may wait in the device. */
+const QUEUE = 1000;
+
+export type Offload = 'super-packets' | 'checksums' | 'none';
+
+const OFFLOADS: ReadonlyArray<readonly [Offload, number]> = [
+  ['super-packets', TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6],
+  ['checksums', TUN_F_CSUM],
+];
+
+export interface DeviceSetup {
+  readonly name: string;
+  readonly addresses: TunAddresses;
+  readonly families: readonly Family[];
+  readonly mtu: number;
+  readonly offload: 'auto' | 'off';
+  readonly numbers: Pick<HostNumbers, 'protocolId'>;
+}
+
+function withSocket<T>(use: (socket: NetlinkSocket) => T): T {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return use(socket);
+}
+
+/** Routes by which listeners reach the addresses that flows get. */
+export function natRoutes({ addresses, families, numbers }: DeviceSetup, device: number): readonly Route[] {
+  return families.map((family) => ({
+    type: 'unicast',
+    destination: addresses.nat[family],
+    table: RT_TABLE_MAIN,
+    device,
+    source: addresses.sources[family],
+    protocol: numbers.protocolId,
+  }));
+}
+
+export class Device {
+  readonly setup: DeviceSetup;
+  #fd = -1;
+  #index = 0;
+  #offload: Offload = 'none';
+
+  /** Makes nothing yet. */
+  constructor(setup: DeviceSetup) {
+    this.setup = setup;
+  }
+
+  get name(): string {
+    return this.setup.name;
+  }
+
+  /** Of the device; -1 when there is none. */
+  get fd(): number {
+    return this.#fd;
+  }
+
+  get index(): number {
+    return this.#index;
+  }
+
+  /** What is left to the pump. */
+  get offload(): Offload {
+    return this.#offload;
+  }
+
+  /** Makes the device with its addresses and switches it on. Nothing is left when it throws. */
+  create(): void {
+    if (this.#fd >= 0) return;
+    const { name, families, addresses, mtu } = this.setup;
+    this.#refuseTakenAddresses();
+    this.#fd = attachTun(name, IFF_VNET_HDR | IFF_TUN_EXCL, O_NONBLOCK);
+    try {
+      withSocket((socket) => {
+        const link = findLink(socket, name);
+        if (!link) throw new TypeError(`${name} is gone.`);
+        this.#index = link.index;
+        if (families.includes(6)) socket.request(linkWithoutOwnAddresses(link.index));
+        socket.request(linkSizes(link.index, { mtu, queue: QUEUE }));
+        socket.request(linkUp(link.index));
+        for (const family of families) {
+          socket.request(hostAddressAddition(link.index, addresses.sources[family]));
+        }
+        for (const route of natRoutes(this.setup, link.index)) socket.request(routeAddition(route, name));
+      });
+      this.#chooseOffload();
+    } catch (error) {
+      this.remove();
+      throw error;
+    }
+  }
+
+  /** What is wrong with it, in a few words; `undefined` when nothing is. */
+  fault(): string | undefined {
+    const { name, families, addresses, mtu } = this.setup;
+    return withSocket((socket) => {
+      const link = findLink(socket, name);
+      if (!link || link.index !== this.#index) return 'missing';
+      if (!link.up) return 'down';
+      if (link.mtu !== mtu) return `mtu ${link.mtu}`;
+      const there = new Set(
+        listAddresses(socket)
+          .filter(({ device }) => device === link.index)
+          .map(({ address }) => address),
+      );
+      const lost = families.map((family) => addresses.sources[family]).filter((address) => !there.has(address));
+      const routes = natRoutes(this.setup, link.index)
+        .filter(({ destination }) => !this.#hasRoute(socket, destination.family))
+        .map(({ destination }) => `the route to ${formatPrefix(destination)}`);
+      const missing = [...lost, ...routes];
+      return missing.length === 0 ? undefined : `without ${missing.join(' and ')}`;
+    });
+  }
+
+  /** Removes the device and all that hangs on it. Idempotent. The pump must have let go of the descriptor. */
+  remove(): void {
+    if (this.#fd < 0) return;
+    libc.close(this.#fd);
+    this.#fd = -1;
+  }
+
+  /** Puts back what is missing of a device that is still ours. */
+  mend(): void {
+    const { name, families, addresses, mtu } = this.setup;
+    withSocket((socket) => {
+      const requests = [
+        linkSizes(this.#index, { mtu, queue: QUEUE }),
+        linkUp(this.#index),
+        ...families.map((family) => hostAddressAddition(this.#index, addresses.sources[family])),
+        ...natRoutes(this.setup, this.#index).map((route) => routeAddition(route, name)),
+      ];
+      const refused = socket
+        .settle(requests)
+        .find((error) => error && !(error instanceof NetlinkError && error.errno === EEXIST));
+      if (refused) throw refused;
+    });
+  }
+
+  /** False when somebody removed it. */
+  get exists(): boolean {
+    return withSocket((socket) => findLink(socket, this.name)?.index === this.#index);
+  }
+
+  /**
+   * Another device of that name and those addresses in place of one that is broken.
+   * @returns the descriptor of the broken one, for the caller to close when nobody reads from it any more.
+   */
+  replace(): number {
+    const old = this.#fd;
+    // The kernel removes a device that has lost its last descriptor; until then the name is taken.
+    this.#fd = -1;
+    this.create();
+    return old;
+  }
+
+  #hasRoute(socket: NetlinkSocket, family: Family): boolean {
+    const wanted = formatPrefix(this.setup.addresses.nat[family]);
+    return listRoutes(socket, family, RT_TABLE_MAIN).some(
+      ({ destination, device }) => device === this.#index && formatPrefix(destination) === wanted,
+    );
+  }
+
+  /** Some kernels take no packets of many segments, or none whose checksum is left to them: what is refused is not used. */
+  #chooseOffload(): void {
+    const { offload, families, addresses } = this.setup;
+    this.#offload = 'none';
+    for (const [kind, flags] of offload === 'off' ? [] : OFFLOADS) {
+      if (libc.ioctl_number(this.#fd, TUNSETOFFLOAD, flags) < 0) continue;
+      const taken = families.every((family) =>
+        takesSuperPackets(this.#fd, {
+          family,
+          from: addressToBytes(natAddress(addresses, family)),
+          to: addressToBytes(addresses.sources[family]),
+          segments: kind === 'super-packets',
+        }),
+      );
+      if (taken) {
+        this.#offload = kind;
+        return;
+      }
+    }
+    if (libc.ioctl_number(this.#fd, TUNSETOFFLOAD, 0) < 0) {
+      throw new UnsupportedError({
+        problem: `The device ${this.name} takes no setting of its offloads: ${errnoName(errno())}.`,
+        remedy: 'Use a newer kernel, or another interceptor.',
+      });
+    }
+  }
+
+  #refuseTakenAddresses(): void {
+    const { families, addresses } = this.setup;
+    const ours = families.map((family) => addresses.sources[family]);
+    const taken = withSocket((socket) => listAddresses(socket)).find(({ address }) => ours.includes(address));
+    if (!taken) return;
+    throw new HostChangeError({
+      problem: `The address ${taken.address}, from which captured flows are to come, is in use on this host.`,
+      remedy: `Set interceptors.tun.source-ipv${taken.family} to an address that nobody uses.`,
+    });
+  }
+}
+
+function natAddress({ nat }: TunAddresses, family: Family): string {
+  return formatPrefix({ ...nat[family], length: family === 4 ? 32 : 128 }).split('/')[0] as string;
+}

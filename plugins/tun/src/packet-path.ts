@@ -1,0 +1,200 @@
+/**
+ * The way of one packet that was read from the device: rewritten in place so that the kernel's own TCP and UDP take it,
+ * or answered, or dropped and counted.
+ *
+ *   client → original destination      becomes   source of the flow → Weir's listener
+ *   Weir's listener → source of the flow   becomes   original destination → client
+ *
+ * In front of each packet stands a struct virtio_net_hdr (linux/virtio_net.h): flags u8 · gso_type u8 · hdr_len u16 ·
+ * gso_size u16 · csum_start u16 · csum_offset u16. It goes back to the kernel as it came: what it says of lengths and
+ * places stays true, so packets of many segments pass uncut.
+ */
+import { IPPROTO_TCP, IPPROTO_UDP } from '@weir/core/sys';
+import { negative, plus, updated } from './checksum.ts';
+import { at, type TunCounters } from './counters.ts';
+import { Fragments } from './fragments.ts';
+import type { NatFlows } from './nat-flows.ts';
+import { FIRST_FRAGMENT, LATER_FRAGMENT, Packet, WHOLE } from './packet.ts';
+import { writeReset } from './refusal.ts';
+
+/** Bytes of a virtio_net_hdr without the number of merged buffers. */
+export const VNET_HEADER = 10;
+const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
+
+const SYN = 2;
+const RST = 4;
+const ACK = 16;
+const TCP_CHECKSUM = 16;
+const UDP_CHECKSUM = 6;
+
+/** One family's half. */
+export interface PathFamily {
+  /** Our own address, where the listeners are. */
+  readonly own: Uint8Array;
+  /** The first of the addresses that flows get, and how many are ours. */
+  readonly firstAddress: Uint8Array;
+  readonly addresses: number;
+  readonly tcp: NatFlows | undefined;
+  readonly udp: NatFlows | undefined;
+}
+
+export interface PacketPathSetup {
+  /** Holds one packet behind its virtio_net_hdr; read into and written from by the caller. */
+  readonly buffer: Uint8Array;
+  readonly counters: TunCounters;
+  readonly families: Readonly<Partial<Record<4 | 6, PathFamily>>>;
+}
+
+export class PacketPath {
+  readonly #view: DataView;
+  readonly #counters: TunCounters;
+  readonly #families: Readonly<Partial<Record<4 | 6, PathFamily>>>;
+  readonly #packet: Packet;
+  readonly #fragments = new Fragments();
+
+  constructor({ buffer, counters, families }: PacketPathSetup) {
+    this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+    this.#counters = counters;
+    this.#families = families;
+    this.#packet = new Packet(this.#view);
+  }
+
+  /**
+   * Takes the packet that stands in the buffer.
+   * @param length with its virtio_net_hdr.
+   * @param now tenths of a second.
+   * @returns how many bytes of the buffer are to be written to the device; 0: none.
+   */
+  take(length: number, now: number): number {
+    const packet = this.#packet;
+    if (length < VNET_HEADER) return this.#drop(at.droppedMalformed);
+    const problem = packet.read(VNET_HEADER, length);
+    if (problem >= 0) return this.#drop(problem);
+    const family = this.#families[packet.family];
+    if (family === undefined) return this.#drop(at.droppedFamily);
+    const flows = packet.protocol === IPPROTO_TCP ? family.tcp : family.udp;
+    if (flows === undefined) return this.#drop(at.droppedFamily);
+    if (this.#isOurs(packet.destination, family)) return this.#fromListener(packet, family, flows, now);
+    if (this.#isOurs(packet.source, family) || this.#isForMany(packet)) return this.#drop(at.droppedStray);
+    return this.#fromClient(packet, flows, now);
+  }
+
+  #fromClient(packet: Packet, flows: NatFlows, now: number): number {
+    if (packet.fragment === LATER_FRAGMENT) return this.#laterFragment(packet, flows, now);
+    let entry = flows.find(packet);
+    if (packet.protocol === IPPROTO_TCP) {
+      const flags = packet.view.getUint8(packet.transport + 13);
+      const begins = (flags & (SYN | ACK | RST)) === SYN;
+      if (entry >= 0 && begins && flows.beginsAnother(entry, packet)) {
+        flows.abandon(entry);
+        entry = -1;
+      }
+      if (entry < 0 && !begins) return this.#refuse(packet, flags);
+    }
+    if (entry < 0) {
+      entry = flows.open(packet, now);
+      if (entry < 0) return this.#drop(at.natExhausted);
+      this.#counters.count(at.natOpened);
+    }
+    flows.clientSent(entry, packet, now);
+    if (packet.fragment === FIRST_FRAGMENT) this.#fragments.remember(packet, entry, now);
+    if (!this.#mendChecksums(packet, flows.changeOf(entry, false), flows.changeOf(entry, true))) {
+      return this.#drop(at.droppedMalformed);
+    }
+    flows.rewriteForListener(entry, packet, true);
+    this.#counters.count(at.packetsIn);
+    return packet.end;
+  }
+
+  #fromListener(packet: Packet, family: PathFamily, flows: NatFlows, now: number): number {
+    if (packet.fragment !== WHOLE) return this.#drop(at.droppedFragment);
+    const isListener =
+      packet.view.getUint16(packet.transport, false) === flows.port && this.#equals(packet.source, family.own);
+    if (!isListener) return this.#drop(at.droppedStray);
+    const entry = flows.entryOf(packet);
+    if (entry < 0) return this.#drop(at.droppedUnknown);
+    flows.listenerSent(entry, packet, now);
+    const addresses = negative(flows.changeOf(entry, false));
+    if (!this.#mendChecksums(packet, addresses, negative(flows.changeOf(entry, true)))) {
+      return this.#drop(at.droppedMalformed);
+    }
+    flows.rewriteForClient(entry, packet);
+    this.#counters.count(at.packetsOut);
+    return packet.end;
+  }
+
+  /** Has no ports and no checksum of its transport. */
+  #laterFragment(packet: Packet, flows: NatFlows, now: number): number {
+    const entry = this.#fragments.find(packet, now);
+    if (entry < 0) return this.#drop(at.droppedFragment);
+    if (packet.family === 4) this.#mendHeader(packet, flows.changeOf(entry, false));
+    flows.rewriteForListener(entry, packet, false);
+    this.#counters.count(at.packetsIn);
+    return packet.end;
+  }
+
+  /** A packet of a connection that is not there: its client hears that, unless it is ending it itself. */
+  #refuse(packet: Packet, flags: number): number {
+    if ((flags & RST) !== 0 || packet.fragment !== WHOLE) return this.#drop(at.droppedUnknown);
+    const end = writeReset(packet);
+    this.#view.setUint32(0, 0, false);
+    this.#view.setUint32(4, 0, false);
+    this.#view.setUint16(8, 0, false);
+    this.#counters.count(at.resets);
+    return end;
+  }
+
+  /**
+   * @param addresses the sum of what changes in the addresses.
+   * @param all the same with the ports.
+   * @returns false when the virtio_net_hdr does not fit the packet.
+   */
+  #mendChecksums(packet: Packet, addresses: number, all: number): boolean {
+    const { view, transport, protocol } = packet;
+    const place = transport + (protocol === IPPROTO_TCP ? TCP_CHECKSUM : UDP_CHECKSUM);
+    const checksum = view.getUint16(place, false);
+    const isPartial = (view.getUint8(0) & VIRTIO_NET_HDR_F_NEEDS_CSUM) !== 0;
+    if (isPartial) {
+      const said = VNET_HEADER + view.getUint16(6, true) + view.getUint16(8, true);
+      if (said !== place) return false;
+      // Only addresses, protocol and length have been summed, and not complemented.
+      view.setUint16(place, plus(checksum, addresses), false);
+    } else if (protocol !== IPPROTO_UDP) view.setUint16(place, updated(checksum, all), false);
+    // In UDP 0 says that there is none, and stands for itself as all ones.
+    else if (checksum !== 0) view.setUint16(place, updated(checksum, all) || 0xffff, false);
+    if (packet.family === 4) this.#mendHeader(packet, addresses);
+    return true;
+  }
+
+  #mendHeader({ view, start }: Packet, addresses: number): void {
+    view.setUint16(start + 10, updated(view.getUint16(start + 10, false), addresses), false);
+  }
+
+  /** Whether an address is one of those that flows get. */
+  #isOurs(offset: number, { firstAddress, addresses }: PathFamily): boolean {
+    const last = firstAddress.length - 1;
+    for (let byte = 0; byte < last; byte++) {
+      if (this.#view.getUint8(offset + byte) !== firstAddress[byte]) return false;
+    }
+    const number = this.#view.getUint8(offset + last) - (firstAddress[last] as number);
+    return number >= 0 && number < addresses;
+  }
+
+  #equals(offset: number, address: Uint8Array): boolean {
+    for (let byte = 0; byte < address.length; byte++) {
+      if (this.#view.getUint8(offset + byte) !== address[byte]) return false;
+    }
+    return true;
+  }
+
+  /** Multicast and broadcast are nobody's flow. */
+  #isForMany({ view, family, destination }: Packet): boolean {
+    const first = view.getUint8(destination);
+    return family === 4 ? first >= 224 || first === 0 : first === 0xff;
+  }
+
+  #drop(counter: number): number {
+    this.#counters.count(counter);
+    return 0;
+  }
+}
