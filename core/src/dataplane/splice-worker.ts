@@ -33,7 +33,6 @@ import { FlowLifecycle } from './flow-lifecycle.ts';
 import {
   ACTIVE_AT,
   CONNECTED_AT,
-  DEADLINE,
   DIALING,
   F64,
   FlowSlab,
@@ -49,7 +48,6 @@ import {
   RESOLVING,
   SESSION,
   SIDE,
-  SIDE_EOF,
   SIDE_ERROR,
   SIDE_RDHUP,
   SIDE_READABLE,
@@ -57,6 +55,7 @@ import {
   STATE,
   STREAMING,
 } from './flow-slab.ts';
+import { FlowTimeouts } from './flow-timeouts.ts';
 import { HandshakeDialers } from './handshake-dialers.ts';
 import { Handshaking } from './handshaking.ts';
 import type { FromWorker, TableMessage, ToWorker, WorkerData, WorkerPoint } from './messages.ts';
@@ -70,8 +69,6 @@ import { FINISHED, MORE, SINK_FAILED, SOURCE_FAILED, SpliceRelay } from './splic
 const MAX_EVENTS = 512;
 /** How long epoll_wait may block, and how often deadlines are looked at. Milliseconds. */
 const TICK = 250;
-/** A UDP session that is silent for so long does not keep a drain waiting. Milliseconds. */
-const DRAINING_UDP_IDLE = 1000;
 /** Reads drop the bytes that answer an eventfd. */
 const wakeBytes = new Uint8Array(8);
 
@@ -88,6 +85,7 @@ export class SpliceWorker {
   readonly #cache: AddressCache;
   readonly #dialers = new HandshakeDialers();
   readonly #dialing: Dialing;
+  readonly #flowTimeouts: FlowTimeouts;
   readonly #decision: FlowDecision;
   readonly #acceptor: Acceptor;
   readonly #datagrams: DatagramRelay;
@@ -100,7 +98,6 @@ export class SpliceWorker {
   #serviceNames: ReadonlyMap<number, string> = new Map();
   #lastSweep = 0;
   #datagramPoints = new Map<number, WorkerPoint>();
-  #draining = false;
   #stopping = false;
 
   constructor(data: WorkerData, port: MessagePort) {
@@ -152,6 +149,7 @@ export class SpliceWorker {
       data.timeouts,
       data.points,
     );
+    this.#flowTimeouts = new FlowTimeouts({ ...shared, dialing: this.#dialing });
     this.#decision = new FlowDecision({ ...shared, dialing: this.#dialing });
     this.#acceptor = new Acceptor({ ...shared, epfd: this.#epfd, dialing: this.#dialing, decision: this.#decision });
     this.#datagrams = new DatagramRelay({
@@ -301,30 +299,7 @@ export class SpliceWorker {
   #sweep(now: number): void {
     this.#lastSweep = now;
     this.#acceptor.resumeWhenDue(now);
-    const { i32, f64 } = this.#slab;
-    const { idle, halfClosed } = this.#dialing.timeouts;
-    const udpIdle = this.#draining
-      ? Math.min(DRAINING_UDP_IDLE, this.#dialing.timeouts.udpIdle)
-      : this.#dialing.timeouts.udpIdle;
-    for (let slot = 0; slot < this.#flows.high; slot++) {
-      const i = slot * I32;
-      const state = i32[i + STATE];
-      if (state === FREE || state === STREAMING) continue;
-      if (state === RELAYING) {
-        const quiet = now - (f64[slot * F64 + ACTIVE_AT] as number);
-        const sides = (i32[i + SIDE] as number) | (i32[i + SIDE + 1] as number);
-        if ((sides & SIDE_EOF) !== 0 && quiet > halfClosed) this.#flows.finish(slot, 'half-closed-timeout');
-        else if (quiet > idle) this.#flows.finish(slot, 'idle-timeout');
-        continue;
-      }
-      if (state === SESSION) {
-        // Nobody says that a session is over; silence is its ordinary end.
-        if (now - (f64[slot * F64 + ACTIVE_AT] as number) > udpIdle) this.#flows.finish(slot, 'closed');
-        continue;
-      }
-      const deadline = f64[slot * F64 + DEADLINE] as number;
-      if (deadline !== 0 && now >= deadline) this.#dialing.expired(slot, now);
-    }
+    this.#flowTimeouts.sweep(now);
   }
 
   #readMessages(now: number): void {
@@ -369,7 +344,7 @@ export class SpliceWorker {
         this.#post({ type: 'points-taken', serial: message.serial });
         return;
       case 'draining':
-        this.#draining = true;
+        this.#flowTimeouts.draining = true;
         return;
       case 'unlisten':
         this.#acceptor.unlisten();

@@ -1,0 +1,68 @@
+/** docs/writing-a-plugin.md, done as a stranger would: outside the repository, against the packed packages. */
+import { requires, startPeer, TestNetwork, WeirProcess } from '@weir/core/testing';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { packedWeir } from '../../scripts/packed-weir.ts';
+import { extractFiles } from './extract.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const PAGE = join(ROOT, 'docs/writing-a-plugin.md');
+
+describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md', () => {
+  const place = mkdtempSync(join(tmpdir(), 'weir-plugin-'));
+  let command: readonly string[] = [];
+
+  beforeAll(() => {
+    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b'], { cwd: ROOT });
+    command = packedWeir();
+    extractFiles(PAGE, place);
+    // As npm install would: the packed packages with what they depend on, and @types/node for the compiler.
+    const packed = dirname(dirname(dirname(dirname(command[1] as string))));
+    symlinkSync(packed, join(place, 'node_modules'));
+    const roots = ['--typeRoots', join(ROOT, 'node_modules/@types')];
+    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...roots], {
+      cwd: place,
+      stdio: 'pipe',
+    });
+  }, 120_000);
+
+  afterAll(() => rmSync(place, { recursive: true, force: true }));
+
+  test(
+    'its dialers and its interceptor carry real traffic, and leave the host as it was',
+    { timeout: 60_000 },
+    async () => {
+      await using net = await TestNetwork.create();
+      const client = await net.host('client');
+      const server = await net.host('server');
+      await net.link(client, server, { ipv4: ['10.1.0.2/24', '10.1.0.1/24'] });
+      await startPeer(server, 'http-server', ['--listen', '10.1.0.1:9000', '--name', 'first']);
+      await startPeer(server, 'http-server', ['--listen', '10.1.0.1:9002', '--name', 'second']);
+      const lines = await startPeer(server, 'tcp-server', ['--listen', '10.1.0.1:9001', '--mode', 'echo']);
+      writeFileSync(client.path('/run/ledger'), '10.1.0.1:9000\n');
+      const before = await client.state();
+
+      const config = parse(readFileSync(join(place, 'weir.yaml'), 'utf8')) as Record<string, unknown>;
+      const args = ['--plugin', join(place, 'dist/index.js'), '--interceptor', 'example'];
+      const weir = await WeirProcess.start(client, { config, command, args });
+
+      const asked = async () =>
+        JSON.parse(await client.check(['curl', '-4sS', '-m', '5', 'http://ledger.internal/'])) as { server: string };
+      expect((await asked()).server).toBe('first');
+      writeFileSync(client.path('/run/ledger'), '10.1.0.1:9002\n');
+      await expect.poll(async () => (await asked()).server, { timeout: 5000 }).toBe('second');
+
+      const header = await client.check(['curl', '-4sS', '-m', '3', '--http0.9', 'http://frontend.internal/x']);
+      expect(header).toMatch(/^PROXY TCP4 10\.1\.0\.2 100\.\S+ \d+ 80\r\nGET \/x/);
+      expect(lines.exit).toBeUndefined();
+
+      expect((await weir.stop()).code).toBe(0);
+      expect(await client.state()).toBe(before);
+    },
+  );
+});
