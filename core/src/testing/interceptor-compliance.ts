@@ -5,10 +5,11 @@
  * Each case makes its own private hosts and starts the real `weir run` in one of them.
  */
 import type { ComplianceCase } from './compliance/case.ts';
-import { CARRIAGE_CASES } from './compliance/carriage.ts';
+import { CARRIAGE_CASES, FORWARD_CARRIAGE_CASES } from './compliance/carriage.ts';
 import { CRASH_CASES } from './compliance/crash.ts';
-import { EXPLICIT_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycle.ts';
-import { STEERING_CASES } from './compliance/steering.ts';
+import { DATAGRAM_CASES, FORWARD_DATAGRAM_CASES } from './compliance/datagrams.ts';
+import { EXPLICIT_LIFECYCLE_CASES, FORWARD_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycle.ts';
+import { FORWARD_STEERING_CASES, STEERING_CASES } from './compliance/steering.ts';
 
 export type { ComplianceCase } from './compliance/case.ts';
 export { HOOK_CASES, type HookCase, type HookEnvironment } from './compliance/hooks.ts';
@@ -21,6 +22,19 @@ export const TCP_OUTPUT_CASES: readonly ComplianceCase[] = [
   ...LIFECYCLE_CASES,
   ...CRASH_CASES,
 ];
+
+/** TCP over IPv4 and IPv6, connections that pass through the host. */
+export const TCP_FORWARD_CASES: readonly ComplianceCase[] = [
+  ...FORWARD_STEERING_CASES,
+  ...FORWARD_CARRIAGE_CASES,
+  ...FORWARD_LIFECYCLE_CASES,
+];
+
+/** UDP over IPv4 and IPv6, sent on the host itself. */
+export const UDP_OUTPUT_CASES: readonly ComplianceCase[] = DATAGRAM_CASES;
+
+/** UDP over IPv4 and IPv6 that passes through the host. */
+export const UDP_FORWARD_CASES: readonly ComplianceCase[] = FORWARD_DATAGRAM_CASES;
 
 /** TCP over IPv4 and IPv6 for mechanisms that capture nothing: everything but steering. */
 export const EXPLICIT_TCP_CASES: readonly ComplianceCase[] = [...CARRIAGE_CASES, ...EXPLICIT_LIFECYCLE_CASES];

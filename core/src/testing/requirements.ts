@@ -152,10 +152,28 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
     missing: () => because(wrongClang(), 'apt-get install clang-14'),
   },
   {
+    name: 'tun',
+    covers: 'the tun interceptor against the kernel',
+    missing: () =>
+      because(
+        inNamespace('ip tuntap add dev weirtest mode tun vnet_hdr && ip link del weirtest'),
+        'give the container /dev/net/tun, or load the module tun',
+      ),
+  },
+  {
     name: 'ipv6',
     covers: 'the IPv6 half of everything',
     missing: () =>
       because(inNamespace('ip link set lo up; ip -6 route add local ::/0 dev lo table 7'), 'enable IPv6 in the kernel'),
+  },
+  {
+    name: 'br_netfilter',
+    covers: 'bridged packets that pass through the packet filters',
+    missing: () =>
+      because(
+        inNamespace('test -e /proc/sys/net/bridge/bridge-nf-call-iptables && ip link add br0 type bridge'),
+        'modprobe br_netfilter bridge',
+      ),
   },
   binary('curl'),
   binary('ping', 'iputils-ping'),

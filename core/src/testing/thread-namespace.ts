@@ -8,9 +8,16 @@ import { netnsInode, unshareNetns } from '../sys/netns.ts';
 
 const machine = netnsInode();
 
+/** A host with 10,000 rules says a few megabytes of them. */
+const OUTPUT_LIMIT = 64 * 1024 * 1024;
+
 /** Runs a shell command where the thread is. @returns its standard output. @throws Error with both when it fails. */
 export function shell(command: string, input = ''): string {
-  const { status, stdout, stderr, error } = spawnSync('sh', ['-ec', command], { input, encoding: 'utf8' });
+  const { status, stdout, stderr, error } = spawnSync('sh', ['-ec', command], {
+    input,
+    encoding: 'utf8',
+    maxBuffer: OUTPUT_LIMIT,
+  });
   if (status === 0) return stdout;
   throw new Error(`${command}: ${error?.message ?? `exit ${status}`}\n${stdout}${stderr}`);
 }

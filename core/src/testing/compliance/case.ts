@@ -10,12 +10,14 @@ export interface ComplianceCase {
   readonly run: (environment: ComplianceEnvironment) => Promise<void>;
 }
 
+/** A case on a stage of its own, with what it was made of. */
+export interface StagedCase extends ComplianceCase {
+  readonly body: (stage: Stage) => Promise<void>;
+  readonly options: StageOptions & { readonly timeoutMs?: number };
+}
+
 /** A case on a stage of its own. */
-export function onStage(
-  name: string,
-  body: (stage: Stage) => Promise<void>,
-  options: StageOptions & { readonly timeoutMs?: number } = {},
-): ComplianceCase {
+export function onStage(name: string, body: StagedCase['body'], options: StagedCase['options'] = {}): StagedCase {
   return {
     name,
     timeoutMs: options.timeoutMs ?? 60_000,
@@ -23,5 +25,12 @@ export function onStage(
       await using stage = await Stage.create(environment, options);
       await body(stage);
     },
+    body,
+    options,
   };
+}
+
+/** The same cases with their clients behind the host. */
+export function forwarded(cases: readonly StagedCase[]): readonly StagedCase[] {
+  return cases.map(({ name, body, options }) => onStage(`forwarded: ${name}`, body, { ...options, scope: 'forward' }));
 }

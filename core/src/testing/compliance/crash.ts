@@ -59,17 +59,24 @@ async function killSurvivors(stage: Stage): Promise<void> {
   }
 }
 
+/** The steps at which a fault is injected: `first`, `first + stride`, … */
+interface Steps {
+  readonly first: number;
+  readonly stride: number;
+}
+
 /**
- * Starts and stops Weir with an injected fault at step 1, 2, …, until a run is not reached by it.
+ * Starts and stops Weir with an injected fault at one step after the other, until a run is not reached by it.
  * `afterwards` runs after each that was.
  */
 async function atEachStep(
   stage: Stage,
+  { first, stride }: Steps,
   variable: 'WEIR_KILL_AT' | 'WEIR_FAIL_AT',
   afterwards: (weir: WeirProcess, step: number) => Promise<void>,
 ): Promise<number> {
   let reached = 0;
-  for (let step = 1; step < MOST_STEPS; step++) {
+  for (let step = first; step < MOST_STEPS; step += stride) {
     const weir = WeirProcess.launch(stage.host, stage.weirOptions(CONFIG, { env: { [variable]: String(step) } }));
     const up = await weir.running();
     if (up) weir.process.kill('SIGTERM');
@@ -86,19 +93,19 @@ async function prepare(stage: Stage): Promise<string> {
   return stage.host.state();
 }
 
-async function killedWithKeeper(stage: Stage): Promise<void> {
+async function killedWithKeeper(stage: Stage, steps: Steps): Promise<void> {
   const before = await prepare(stage);
-  const steps = await atEachStep(stage, 'WEIR_KILL_AT', async (weir, step) => {
+  const reached = await atEachStep(stage, steps, 'WEIR_KILL_AT', async (weir, step) => {
     assert.equal(weir.process.exit?.signal, 'SIGKILL', `step ${step}: ${weir.process.describe()}`);
     await settles(stage, before, `killed at step ${step}, cleaned up by the keeper`);
   });
-  assert.ok(steps > 0, 'WEIR_KILL_AT has an effect');
+  assert.ok(reached > 0, 'WEIR_KILL_AT has an effect');
 }
 
-async function killedWithoutKeeper(stage: Stage): Promise<void> {
+async function killedWithoutKeeper(stage: Stage, steps: Steps): Promise<void> {
   const before = await prepare(stage);
   let round = 0;
-  await atEachStep(stage, 'WEIR_KILL_AT', async (weir, step) => {
+  await atEachStep(stage, steps, 'WEIR_KILL_AT', async (weir, step) => {
     await killSurvivors(stage);
     const how = (['weir cleanup', 'weir cleanup without the journal', 'a new weir run'] as const)[round++ % 3];
     if (how === 'weir cleanup without the journal') rmSync(`${weir.stateDirectory}/journal`, { force: true });
@@ -114,9 +121,9 @@ async function killedWithoutKeeper(stage: Stage): Promise<void> {
   assert.ok(round > 0, 'WEIR_KILL_AT has an effect');
 }
 
-async function failing(stage: Stage): Promise<void> {
+async function failing(stage: Stage, steps: Steps): Promise<void> {
   const before = await prepare(stage);
-  const steps = await atEachStep(stage, 'WEIR_FAIL_AT', async (weir, step) => {
+  const reached = await atEachStep(stage, steps, 'WEIR_FAIL_AT', async (weir, step) => {
     const { exit, stderr } = weir.process;
     assert.ok(
       exit?.code !== undefined && exit.code > 0,
@@ -125,7 +132,7 @@ async function failing(stage: Stage): Promise<void> {
     assert.doesNotMatch(stderr, /^\s+at .*:\d+:\d+\)?$/m, 'no stack trace reaches an operator');
     await settles(stage, before, `failed at step ${step}`);
   });
-  assert.ok(steps > 0, 'WEIR_FAIL_AT has an effect');
+  assert.ok(reached > 0, 'WEIR_FAIL_AT has an effect');
 }
 
 async function interrupted(stage: Stage): Promise<void> {
@@ -154,12 +161,29 @@ async function flushed(stage: Stage): Promise<void> {
   await settles(stage, before, 'stopped');
 }
 
-export const CRASH_CASES: readonly ComplianceCase[] = [
-  onStage('killed at each step, the keeper puts the host back', killedWithKeeper, { timeoutMs: 300_000 }),
-  onStage('killed at each step with its keeper, cleanup or the next run puts the host back', killedWithoutKeeper, {
-    timeoutMs: 600_000,
-  }),
-  onStage('failing at each step, it takes everything back itself', failing, { timeoutMs: 300_000 }),
-  onStage('interrupted while it starts, it takes everything back itself', interrupted, { timeoutMs: 120_000 }),
-  onStage('killed while it runs, it is cleaned up after; cleanup refuses while it lives', flushed),
-];
+/**
+ * @param stride faults are injected at every so manieth step, and at others in each of the three cases, so that together
+ * they meet more of them. 1: at every step, which takes minutes.
+ */
+export function crashCases(stride: number): readonly ComplianceCase[] {
+  const from = (first: number): Steps => ({ first: 1 + (first % stride), stride });
+  return [
+    onStage('killed at each step, the keeper puts the host back', (stage) => killedWithKeeper(stage, from(0)), {
+      timeoutMs: 300_000,
+    }),
+    onStage(
+      'killed at each step with its keeper, cleanup or the next run puts the host back',
+      (stage) => killedWithoutKeeper(stage, from(Math.floor(stride / 3))),
+      { timeoutMs: 600_000 },
+    ),
+    onStage(
+      'failing at each step, it takes everything back itself',
+      (stage) => failing(stage, from(Math.floor((2 * stride) / 3))),
+      { timeoutMs: 300_000 },
+    ),
+    onStage('interrupted while it starts, it takes everything back itself', interrupted, { timeoutMs: 120_000 }),
+    onStage('killed while it runs, it is cleaned up after; cleanup refuses while it lives', flushed),
+  ];
+}
+
+export const CRASH_CASES: readonly ComplianceCase[] = crashCases(1);

@@ -3,7 +3,7 @@ import { strict as assert } from 'node:assert';
 import { countByKind, descriptorsOf } from '../descriptors.ts';
 import { clientArguments, peerCommand, runClients, startPeer } from '../peers.ts';
 import type { HostProcess } from '../host-process.ts';
-import { onStage, type ComplianceCase } from './case.ts';
+import { forwarded, onStage, type StagedCase } from './case.ts';
 import { SIDES, type Stage } from './stage.ts';
 import { webServices } from './steering.ts';
 
@@ -21,7 +21,7 @@ async function hold(
 ): Promise<readonly HostProcess[]> {
   const clients = targets.map((target) => {
     const args = clientArguments(target, { mode: 'hold', count, timeoutMs: 120_000 });
-    return stage.host.spawn(peerCommand('tcp-client', args));
+    return stage.client.spawn(peerCommand('tcp-client', args));
   });
   for (const client of clients) await client.waitFor(new RegExp(`held ${count}\n`));
   return clients;
@@ -60,7 +60,7 @@ async function untouched(stage: Stage): Promise<void> {
   const gone = before.split('\n').filter((line) => line !== '' && !lines.has(line));
   assert.deepEqual(gone, [], 'what was there before is still there while Weir runs');
   for (const target of stage.targets()) {
-    assert.deepEqual((await runClients(stage.host, target, { mode: 'exchange' })).outcomes, { eof: 1 });
+    assert.deepEqual((await runClients(stage.client, target, { mode: 'exchange' })).outcomes, { eof: 1 });
   }
   assert.equal((await weir.stop()).code, 0);
   assert.equal(await stage.host.state(), before);
@@ -132,7 +132,7 @@ async function drains(stage: Stage): Promise<void> {
   for (const side of SIDES) {
     const url = `http://${side.capturedHost}/`;
     for (;;) {
-      const result = await stage.host.run(['curl', '-sS', '-m', '2', url]);
+      const result = await stage.client.run(['curl', '-sS', '-m', '2', url]);
       if (result.stdout.includes('"real"')) break;
       assert.ok(
         Date.now() < deadline,
@@ -179,12 +179,14 @@ async function owners(stage: Stage): Promise<void> {
   const second = await stage.weir({ services: [six], owner: 'second', timeouts: { drain: '1s' } });
   const held = await hold(stage, 3, stage.targets().slice(1));
   for (const target of stage.targets()) {
-    assert.deepEqual((await runClients(stage.host, target, { mode: 'exchange' })).outcomes, { eof: 1 });
+    assert.deepEqual((await runClients(stage.client, target, { mode: 'exchange' })).outcomes, { eof: 1 });
   }
   assert.equal((await first.ended(1)).length, 1, 'each owner has its own flow');
   assert.equal((await second.ended(1)).length, 1, 'each owner has its own flow');
   assert.equal((await first.stop()).code, 0);
-  assert.deepEqual((await runClients(stage.host, stage.targets()[1] ?? '', { mode: 'exchange' })).outcomes, { eof: 1 });
+  assert.deepEqual((await runClients(stage.client, stage.targets()[1] ?? '', { mode: 'exchange' })).outcomes, {
+    eof: 1,
+  });
   await release(held, 3);
   assert.equal((await second.stop()).code, 0);
   assert.equal(await stage.host.state(), before);
@@ -196,7 +198,7 @@ async function descriptors(stage: Stage): Promise<void> {
   // Pools fill up once; what is compared is a busy instance with a busier one.
   const load = async (flows: number) => {
     for (const target of stage.targets()) {
-      const report = await runClients(stage.host, target, {
+      const report = await runClients(stage.client, target, {
         mode: 'exchange',
         bytes: 200_000,
         count: flows,
@@ -204,7 +206,7 @@ async function descriptors(stage: Stage): Promise<void> {
       });
       assert.deepEqual(report.outcomes, { eof: flows });
     }
-    await runClients(stage.host, stage.targets()[0] ?? '', { mode: 'reset', count: 20, parallel: 5 });
+    await runClients(stage.client, stage.targets()[0] ?? '', { mode: 'reset', count: 20, parallel: 5 });
   };
   await load(100);
   const settled = async () => {
@@ -227,17 +229,23 @@ async function descriptors(stage: Stage): Promise<void> {
 }
 
 /** Those that hold for mechanisms without capture too. */
-export const EXPLICIT_LIFECYCLE_CASES: readonly ComplianceCase[] = [
+export const EXPLICIT_LIFECYCLE_CASES: readonly StagedCase[] = [
   onStage('a stop resets what outlives the drain deadline', deadline),
   onStage('a second signal stops now, and the host is as before', secondSignal),
   onStage('two owners run side by side, and stopping one leaves the flows of the other', owners),
   onStage('no descriptor is left when flows have ended', descriptors),
 ];
 
-export const LIFECYCLE_CASES: readonly ComplianceCase[] = [
+const STEERED_LIFECYCLE_CASES: readonly StagedCase[] = [
   onStage('foreign rules, routes and devices are untouched, and everything is as before after a stop', untouched),
   onStage('an update captures what came, leaves what went, and living flows go on', updates, { routed: true }),
   onStage('rules that somebody takes away come back, and that is counted', drift),
   onStage('a drain takes no new flow and lets the living ones end', drains, { routed: true }),
-  ...EXPLICIT_LIFECYCLE_CASES,
 ];
+
+export const LIFECYCLE_CASES: readonly StagedCase[] = [...STEERED_LIFECYCLE_CASES, ...EXPLICIT_LIFECYCLE_CASES];
+
+export const FORWARD_LIFECYCLE_CASES: readonly StagedCase[] = forwarded([
+  ...STEERED_LIFECYCLE_CASES,
+  onStage('two owners run side by side, and stopping one leaves the flows of the other', owners),
+]);

@@ -1,9 +1,11 @@
 /**
  * The scene of every compliance case: the host on which Weir runs, without default route, and one neighbour that plays
- * both the real hosts behind the captured prefixes and the upstreams that the configuration names instead.
+ * both the real hosts behind the captured prefixes and the upstreams that the configuration names instead. Clients run on
+ * the host itself, or, for forwarded traffic, on a third one whose gateway it is.
  */
 import { strict as assert } from 'node:assert';
 import { TestNetwork } from '../netns.ts';
+import type { HostProcess } from '../host-process.ts';
 import { startPeer } from '../peers.ts';
 import type { TestHost } from '../test-host.ts';
 import { WeirProcess, type ConfigurationDocument, type WeirOptions, type WeirStart } from '../weir-process.ts';
@@ -82,31 +84,59 @@ function withListener(service: {
   return { ...service, listen: listenerOf({ family: address.includes(':') ? 6 : 4 }, port) };
 }
 
+/** Where the clients are: on the host of Weir, or behind it. */
+export type StageScope = 'output' | 'forward';
+
 export interface StageOptions {
   /** The captured prefixes also have a real route to the neighbour. Default false: no route at all. */
   readonly routed?: boolean;
+  /** Default `output`. */
+  readonly scope?: StageScope;
+  /** The host passes packets on (`ip_forward`). Default: in the scope `forward`, where there is a route. */
+  readonly forwarding?: boolean;
 }
+
+/** Addresses of the client by scope and family. */
+const CLIENTS: Readonly<Record<StageScope, Readonly<Record<4 | 6, string>>>> = {
+  output: { 4: '10.1.0.2', 6: 'fd00:1::2' },
+  forward: { 4: '10.2.0.2', 6: 'fd00:2::2' },
+};
+
+/** The device of the host by which the clients' packets come in, where they are forwarded. */
+const LAN_DEVICE = 'lan0';
 
 export class Stage implements AsyncDisposable {
   readonly environment: ComplianceEnvironment;
-  /** Where Weir and the clients run: 10.1.0.2, fd00:1::2. */
+  readonly scope: StageScope;
+  /** Where Weir runs: 10.1.0.2, fd00:1::2. */
   readonly host: TestHost;
+  /** Where the clients run: the host, or behind it 10.2.0.2, fd00:2::2. */
+  readonly client: TestHost;
   /** 10.1.0.1, fd00:1::1, and every address that the sides name as captured or other. */
   readonly neighbour: TestHost;
   readonly #network: TestNetwork;
   readonly #running: WeirProcess[] = [];
 
-  private constructor(environment: ComplianceEnvironment, network: TestNetwork, host: TestHost, neighbour: TestHost) {
+  private constructor(
+    environment: ComplianceEnvironment,
+    network: TestNetwork,
+    scope: StageScope,
+    hosts: Pick<Stage, 'host' | 'client' | 'neighbour'>,
+  ) {
     this.environment = environment;
     this.#network = network;
-    this.host = host;
-    this.neighbour = neighbour;
+    this.scope = scope;
+    this.host = hosts.host;
+    this.client = hosts.client;
+    this.neighbour = hosts.neighbour;
   }
 
   static async create(environment: ComplianceEnvironment, options: StageOptions = {}): Promise<Stage> {
+    const { routed = false, scope = 'output' } = options;
     const network = await TestNetwork.create();
     try {
-      const host = await network.host('host');
+      const forwarding = options.forwarding ?? (scope === 'forward' && routed);
+      const host = await network.host('host', { forwarding });
       const neighbour = await network.host('neighbour');
       await network.link(host, neighbour, {
         ipv4: ['10.1.0.2/24', '10.1.0.1/24'],
@@ -115,9 +145,10 @@ export class Stage implements AsyncDisposable {
       for (const side of SIDES) {
         const length = side.family === 4 ? 32 : 128;
         for (const address of [side.captured, side.other]) await neighbour.addAddress('lo', `${address}/${length}`);
-        if (options.routed) await host.addRoute(side.prefix, { via: side.upstream });
+        if (routed) await host.addRoute(side.prefix, { via: side.upstream });
       }
-      return new Stage(environment, network, host, neighbour);
+      const client = scope === 'output' ? host : await clientBehind(network, host, neighbour);
+      return new Stage(environment, network, scope, { host, client, neighbour });
     } catch (error) {
       await network[Symbol.asyncDispose]();
       throw error;
@@ -143,6 +174,7 @@ export class Stage implements AsyncDisposable {
     return {
       interceptor: this.environment.interceptor,
       resolver: { listen: [], reach: 'none', test: 'off' },
+      ...(this.scope === 'forward' ? { capture: { scopes: ['forward'], forward: { interfaces: [LAN_DEVICE] } } } : {}),
       ...this.environment.config,
       ...config,
       ...(this.environment.explicit && Array.isArray(services) ? { services: services.map(withListener) } : {}),
@@ -159,15 +191,26 @@ export class Stage implements AsyncDisposable {
     return SIDES.map((side) => this.target(side, port));
   }
 
+  /** The address from which a client's packets of that family come. */
+  source({ family }: Pick<Side, 'family'>): string {
+    return CLIENTS[this.scope][family];
+  }
+
+  /** A UDP server on the neighbour, at these endpoints. */
+  async udp(name: string, endpoints: readonly string[], mode: 'echo' | 'seen' = 'seen'): Promise<HostProcess> {
+    const listen = endpoints.flatMap((endpoint) => ['--listen', endpoint]);
+    return startPeer(this.neighbour, 'udp-server', [...listen, '--name', name, '--mode', mode]);
+  }
+
   /** An HTTP server on the neighbour; on every address it has. */
   async http(name: string, ...ports: readonly number[]): Promise<void> {
     const listen = ports.flatMap((port) => SIDES.flatMap(({ any }) => ['--listen', `${any}:${port}`]));
     await startPeer(this.neighbour, 'http-server', [...listen, '--name', name]);
   }
 
-  /** What an HTTP server saw of a request from the host. @throws AssertionError when there was no answer. */
+  /** What an HTTP server saw of a request from the client. @throws AssertionError when there was no answer. */
   async get(url: string, ...flags: readonly string[]): Promise<Seen> {
-    const result = await this.host.run(['curl', '-sS', '-m', '10', ...flags, url]);
+    const result = await this.client.run(['curl', '-sS', '-m', '10', ...flags, url]);
     assert.equal(result.code, 0, `curl ${url}: ${result.stderr}`);
     return JSON.parse(result.stdout) as Seen;
   }
@@ -176,4 +219,19 @@ export class Stage implements AsyncDisposable {
     for (const weir of this.#running) await weir[Symbol.asyncDispose]();
     await this.#network[Symbol.asyncDispose]();
   }
+}
+
+/** A host whose only way to everywhere is the host of Weir; the neighbour knows the way back. */
+async function clientBehind(network: TestNetwork, host: TestHost, neighbour: TestHost): Promise<TestHost> {
+  const client = await network.host('client');
+  await network.link(host, client, {
+    ipv4: ['10.2.0.1/24', '10.2.0.2/24'],
+    ipv6: ['fd00:2::1/64', 'fd00:2::2/64'],
+    devices: [LAN_DEVICE, 'eth0'],
+  });
+  await client.addRoute('default', { via: '10.2.0.1' });
+  await client.addRoute('default', { via: 'fd00:2::1' });
+  await neighbour.addRoute('10.2.0.0/24', { via: '10.1.0.2' });
+  await neighbour.addRoute('fd00:2::/64', { via: 'fd00:1::2' });
+  return client;
 }

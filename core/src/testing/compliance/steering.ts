@@ -1,7 +1,7 @@
-/** What is captured, what is not, and what is known of it: connections made on the host itself (scope `output`). */
+/** What is captured, what is not, and what is known of it: TCP connections, made on the host itself or passing through it. */
 import { strict as assert } from 'node:assert';
 import { clientArguments, peerCommand, runClients, startPeer } from '../peers.ts';
-import { onStage, type ComplianceCase } from './case.ts';
+import { forwarded, onStage, type StagedCase } from './case.ts';
 import { SIDES, type Side, type Stage } from './stage.ts';
 
 /** Both prefixes, port 80, carried to port 8080 of the neighbour. */
@@ -21,7 +21,7 @@ async function original(stage: Stage): Promise<void> {
   for (const [index, side] of SIDES.entries()) {
     const url = `http://${side.capturedHost}/`;
     const format = '{"address":"%{local_ip}","port":%{local_port}}';
-    const result = await stage.host.run(['curl', '-sS', '-m', '10', '-o', '/dev/null', '-w', format, url]);
+    const result = await stage.client.run(['curl', '-sS', '-m', '10', '-o', '/dev/null', '-w', format, url]);
     assert.equal(result.code, 0, `curl ${url}: ${result.stderr}`);
     const record = (await weir.ended(index + 1))[index];
     assert.ok(record);
@@ -67,9 +67,9 @@ async function bypassMark(stage: Stage): Promise<void> {
   await stage.weir({ services: webServices() });
   for (const side of SIDES) {
     const target = `${side.capturedHost}:80`;
-    const marked = await runClients(stage.host, target, { mode: 'read', mark: 0x2000_0000 });
+    const marked = await runClients(stage.client, target, { mode: 'read', mark: 0x2000_0000 });
     assert.deepEqual(marked.outcomes, { eof: 1 }, `a marked connection to ${target} reaches the real host`);
-    const unmarked = await runClients(stage.host, target, { mode: 'read' });
+    const unmarked = await runClients(stage.client, target, { mode: 'read' });
     assert.deepEqual(unmarked.outcomes, { ECONNRESET: 1 }, `an unmarked one is captured`);
   }
 }
@@ -113,13 +113,19 @@ async function precedence(stage: Stage): Promise<void> {
 async function sources(stage: Stage): Promise<void> {
   await stage.http('real', 80);
   await stage.http('upstream', 8080);
-  await stage.host.addAddress('lo', '10.9.0.1/32');
-  await stage.neighbour.addRoute('10.9.0.1/32', { via: '10.1.0.2' });
+  await addClientAddress(stage, '10.9.0.1');
   const [web] = webServices(SIDES.filter(({ family }) => family === 4));
   await stage.weir({ services: [{ ...web, sources: ['10.9.0.0/16'] }] });
   const url = 'http://203.0.113.7/';
   assert.equal((await stage.get(url, '--interface', '10.9.0.1')).server, 'upstream');
-  assert.equal((await stage.get(url, '--interface', '10.1.0.2')).server, 'real');
+  assert.equal((await stage.get(url, '--interface', stage.source({ family: 4 }))).server, 'real');
+}
+
+/** A further IPv4 address of the client, to which everybody knows the way. */
+export async function addClientAddress(stage: Stage, address: string): Promise<void> {
+  await stage.client.addAddress('lo', `${address}/32`);
+  await stage.neighbour.addRoute(`${address}/32`, { via: '10.1.0.2' });
+  if (stage.client !== stage.host) await stage.host.addRoute(`${address}/32`, { via: stage.source({ family: 4 }) });
 }
 
 async function neighbours(stage: Stage): Promise<void> {
@@ -132,14 +138,14 @@ async function neighbours(stage: Stage): Promise<void> {
   for (const side of SIDES) {
     const { server, source } = await stage.get(`http://${side.capturedHost}:81/`);
     assert.equal(server, 'real', 'the next port reaches the real host');
-    assert.equal(source.address, side.family === 4 ? '10.1.0.2' : 'fd00:1::2', 'with its own source');
-    const closed = await runClients(stage.host, `${side.capturedHost}:82`, { mode: 'read' });
+    assert.equal(source.address, stage.source(side), 'with its own source');
+    const closed = await runClients(stage.client, `${side.capturedHost}:82`, { mode: 'read' });
     assert.deepEqual(closed.outcomes, { ECONNREFUSED: 1 }, 'a closed port of the real host refuses');
-    const datagram = await stage.host.run(
+    const datagram = await stage.client.run(
       peerCommand('udp-peer', ['--send', `${side.capturedHost}:80`, '--text', 'x']),
     );
     assert.equal((JSON.parse(datagram.stdout) as { text?: string }).text, 'real: x', 'UDP reaches the real host');
-    await stage.host.check(['ping', `-${side.family}`, '-n', '-c', '1', '-W', '3', side.captured]);
+    await stage.client.check(['ping', `-${side.family}`, '-n', '-c', '1', '-W', '3', side.captured]);
   }
   assert.deepEqual(await weir.ended(0), [], 'none of it was captured');
 }
@@ -165,11 +171,78 @@ async function everything(stage: Stage): Promise<void> {
     assert.deepEqual(after.outcomes, { eof: 1 }, 'and one from after works');
   }
   for (const side of SIDES) assert.equal((await stage.get(`http://${side.capturedHost}/`)).server, 'real');
-  const own = await runClients(stage.host, '127.0.0.1:22', { mode: 'exchange' });
+  const own = await runClients(stage.client, '127.0.0.1:22', { mode: 'exchange' });
   assert.deepEqual(own.outcomes, { eof: 1 }, "the host's own services are reached");
 }
 
-export const STEERING_CASES: readonly ComplianceCase[] = [
+/** Everything of the clients behind the host, and nothing of the host: neither what it answers nor what it asks. */
+async function everythingForwarded(stage: Stage): Promise<void> {
+  await stage.http('real', 80, 22);
+  await startPeer(stage.host, 'tcp-server', ['--listen', '0.0.0.0:22', '--listen', '[::]:22', '--mode', 'echo']);
+  const echo = SIDES.flatMap(({ any }) => ['--listen', `${any}:23`]);
+  await startPeer(stage.neighbour, 'tcp-server', [...echo, '--mode', 'echo']);
+  const own = ['10.2.0.1:22', '[fd00:2::1]:22', '10.1.0.2:22', '[fd00:1::2]:22'];
+  const through = SIDES.map(({ capturedHost }) => `${capturedHost}:23`);
+  const before = [...own, ...through].map((target) =>
+    stage.client.spawn(peerCommand('tcp-client', clientArguments(target, { mode: 'hold', timeoutMs: 60_000 }))),
+  );
+  for (const client of before) await client.waitFor(/held/);
+  const weir = await stage.weir({ services: [{ name: 'all', addresses: ['0.0.0.0/0', '::/0'] }] });
+  for (const client of before) {
+    assert.equal(client.exit, undefined, 'a session from before goes on');
+    client.stdin.end();
+    assert.equal((await client.waitForExit()).code, 0);
+    assert.match(client.stdout, /"eof":1/);
+  }
+  for (const target of own) {
+    const after = await runClients(stage.client, target, { mode: 'exchange' });
+    assert.deepEqual(after.outcomes, { eof: 1 }, `the host's own service at ${target} is reached`);
+  }
+  for (const side of SIDES) {
+    const answer = await stage.host.check(['curl', '-sS', '-m', '10', `http://${side.capturedHost}/`]);
+    assert.match(answer, /"real"/, 'the host itself reaches the real host');
+  }
+  assert.deepEqual(await weir.ended(0), [], 'none of it was captured');
+  for (const side of SIDES) assert.equal((await stage.get(`http://${side.capturedHost}/`)).server, 'real');
+  assert.equal((await weir.ended(2)).length, 2, 'and what passes through is captured');
+}
+
+/** Both scopes in one run: the host's own connections and those that pass through it, each with its own source. */
+async function bothScopes(stage: Stage): Promise<void> {
+  await stage.http('upstream', 8080);
+  const capture = { scopes: ['output', 'forward'], forward: { interfaces: ['lan0'] } };
+  const weir = await stage.weir({ services: webServices(), capture });
+  for (const side of SIDES) {
+    assert.equal((await stage.get(`http://${side.capturedHost}/`)).server, 'upstream');
+    const own = await stage.host.check(['curl', '-sS', '-m', '10', `http://${side.capturedHost}/`]);
+    assert.match(own, /"upstream"/);
+  }
+  const sources = (await weir.ended(4)).map(({ source }) => source.address).toSorted();
+  assert.deepEqual(sources, ['10.1.0.2', '10.2.0.2', 'fd00:1::2', 'fd00:2::2']);
+}
+
+/** Packets that come in by another interface are none of Weir's business. */
+async function otherInterface(stage: Stage): Promise<void> {
+  await stage.http('real', 80);
+  await stage.http('upstream', 8080);
+  const capture = { scopes: ['forward'], forward: { interfaces: ['lan1'] } };
+  const weir = await stage.weir({ services: webServices(), capture });
+  for (const side of SIDES) assert.equal((await stage.get(`http://${side.capturedHost}/`)).server, 'real');
+  assert.deepEqual(await weir.ended(0), []);
+}
+
+/** Nothing is passed on: neither `ip_forward` nor the FORWARD chain is needed by what is captured. */
+async function closedGateway(stage: Stage): Promise<void> {
+  await stage.http('upstream', 8080);
+  const chain = 'chain f { type filter hook forward priority 0; policy drop; }';
+  await stage.host.check(['nft', `table inet closed { ${chain}; }`]);
+  const weir = await stage.weir({ services: webServices() });
+  for (const side of SIDES) assert.equal((await stage.get(`http://${side.capturedHost}/`)).server, 'upstream');
+  assert.equal((await weir.ended(2)).length, 2);
+}
+
+/** Those that hold wherever the clients are. */
+export const COMMON_STEERING_CASES: readonly StagedCase[] = [
   onStage('a captured connection keeps its original destination and its source, where there is no route', original),
   onStage('a captured connection keeps its original destination and its source, where there is a route', original, {
     routed: true,
@@ -180,7 +253,21 @@ export const STEERING_CASES: readonly ComplianceCase[] = [
   onStage('the longest prefix wins, then the narrower port range', precedence),
   onStage('a service with sources takes only flows from them', sources, { routed: true }),
   onStage('the neighbour port, UDP and ICMP of a captured prefix reach the real host', neighbours, { routed: true }),
+];
+
+export const STEERING_CASES: readonly StagedCase[] = [
+  ...COMMON_STEERING_CASES,
   onStage('capturing everything leaves sessions from outside, own services and own dials alone', everything, {
     routed: true,
   }),
 ];
+
+export const FORWARD_STEERING_CASES: readonly StagedCase[] = forwarded([
+  ...COMMON_STEERING_CASES,
+  onStage('capturing everything leaves older sessions and the host itself alone', everythingForwarded, {
+    routed: true,
+  }),
+  onStage("the host's own connections are captured at once", bothScopes),
+  onStage('packets of other interfaces reach the real host', otherInterface, { routed: true }),
+  onStage('where the host passes nothing on, and drops in FORWARD', closedGateway, { forwarding: false }),
+]);
