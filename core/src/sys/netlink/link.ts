@@ -7,9 +7,12 @@ import {
   IFLA_AF_SPEC,
   IFLA_IFNAME,
   IFLA_INET6_ADDR_GEN_MODE,
+  IFLA_INFO_KIND,
+  IFLA_LINKINFO,
   IFLA_MTU,
   IFLA_TXQLEN,
   IN6_ADDR_GEN_MODE_NONE,
+  RTM_DELLINK,
   RTM_GETLINK,
   RTM_NEWLINK,
 } from './constants.ts';
@@ -26,6 +29,8 @@ export interface Link {
   readonly loopback: boolean;
   /** Bytes. */
   readonly mtu: number;
+  /** `tun`, `veth`, `bridge`; absent for hardware and lo. */
+  readonly kind?: string;
 }
 
 function decodeLink({ payload }: NetlinkMessage): Link | undefined {
@@ -34,12 +39,15 @@ function decodeLink({ payload }: NetlinkMessage): Link | undefined {
   const name = readText(attributes, IFLA_IFNAME);
   if (name === undefined) return undefined;
   const flags = payload.readUInt32LE(8);
+  const info = attributes.get(IFLA_LINKINFO);
+  const kind = info && readText(parseAttributes(info), IFLA_INFO_KIND);
   return {
     index: payload.readInt32LE(4),
     name,
     up: (flags & IFF_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
     mtu: readU32(attributes, IFLA_MTU) ?? 0,
+    ...(kind === undefined ? {} : { kind }),
   };
 }
 
@@ -86,4 +94,11 @@ export function linkWithoutOwnAddresses(index: number): NetlinkRequest {
   const mode = attributeU8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
   const payload = Buffer.concat([header, attribute(IFLA_AF_SPEC, attribute(AF_INET6, mode))]);
   return { type: RTM_NEWLINK, flags: 0, payload, describe: `keep device ${index} without IPv6 addresses of its own` };
+}
+
+/** Removes a device with its addresses and routes. ENODEV when there is none of that index. */
+export function linkRemoval(index: number): NetlinkRequest {
+  const header = Buffer.alloc(HEADER);
+  header.writeInt32LE(index, 4);
+  return { type: RTM_DELLINK, flags: 0, payload: header, describe: `remove device ${index}` };
 }
