@@ -10,6 +10,7 @@ const LAYERS: ReadonlyArray<readonly string[]> = [
   ['host', 'dataplane', 'dns', 'observe'],
   ['dialers', 'ingress', 'resolvers'],
   ['registry', 'engine'],
+  ['doctor'],
   ['admin', 'cli'],
 ];
 

@@ -95,6 +95,16 @@ function addCommands(program: Command, context: CommandContext, finish: Finish):
       await finish(plan(context, config, options));
     });
   program
+    .command('doctor')
+    .description('what each interceptor lacks here, what is in the way, and how to mend it')
+    .argument('[config]', 'what would be run; without it ./weir.yaml, /etc/weir/weir.yaml, or the defaults')
+    .option('--owner <name>', 'the instance; default, or WEIR_OWNER')
+    .option('--json', 'for programs')
+    .action(async (config: string | undefined, options: Options) => {
+      const { doctor } = await import('./commands/doctor.ts');
+      await finish(doctor(context, config, options));
+    });
+  program
     .command('test')
     .description('which service and dialer would take this flow, and why')
     .argument('<host>', 'a name or an address')

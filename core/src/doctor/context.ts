@@ -1,0 +1,17 @@
+/** What checks look at. Read once, so that all of them speak of the same moment. */
+import type { HostFacts, HostNumbers } from '../api/host.ts';
+import type { Configuration } from '../config/model.ts';
+import type { Firewall } from './firewall.ts';
+import type { Finding } from './report.ts';
+
+export interface DoctorContext {
+  readonly configuration: Configuration;
+  readonly facts: HostFacts;
+  /** Those that this owner has, or would claim. */
+  readonly numbers: HostNumbers;
+  /** Owners that run now, this one too. */
+  readonly living: ReadonlySet<string>;
+  readonly firewall: Firewall;
+}
+
+export type Check = (context: DoctorContext) => readonly Finding[] | Promise<readonly Finding[]>;

@@ -1,0 +1,86 @@
+/** Checks `open-files`, `pipes` and `backlog`: limits of the kernel that flows meet before they meet Weir's own. */
+import { readFileSync } from 'node:fs';
+import { PIPE_SIZE } from '../dataplane/pipe-pool.ts';
+import { hasCapability } from '../sys/capabilities.ts';
+import { readSysctl } from '../sys/sysctl.ts';
+import type { DoctorContext } from './context.ts';
+import { fine, type Finding } from './report.ts';
+
+/** Descriptors for everything but flows. */
+const BESIDES = 1024;
+/** Both sides of a flow. */
+const PER_FLOW = 2;
+const PAGE = 4096;
+/** Flows that move bulk at once; each has a pipe per direction then. */
+const BULK_FLOWS = 512;
+/** What listeners ask for. */
+const BACKLOG = 4096;
+
+/** Node raises its soft limit to the hard one when it starts. */
+function hardLimit(): number | undefined {
+  try {
+    const found = /^Max open files\s+\S+\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    return found === undefined || found === 'unlimited' ? undefined : Number(found);
+  } catch {
+    return undefined;
+  }
+}
+
+export function checkOpenFiles({ configuration }: Pick<DoctorContext, 'configuration'>): readonly Finding[] {
+  const check = 'open-files';
+  const { flows } = configuration.limits;
+  const needed = PER_FLOW * flows + BESIDES;
+  const limit = hardLimit();
+  if (limit === undefined || limit >= needed) {
+    return [fine(check, `${limit ?? 'any number of'} open files are enough for limits.flows: ${flows}`)];
+  }
+  return [
+    {
+      check,
+      severity: 'warning',
+      what: `${limit} open files are enough for ${Math.max(0, Math.floor((limit - BESIDES) / PER_FLOW))} flows, and limits.flows is ${flows}`,
+      remedy: `Start Weir with at least ${needed} (LimitNOFILE=${needed} in a systemd unit), or lower limits.flows.`,
+      command: `ulimit -n ${needed}`,
+    },
+  ];
+}
+
+export function checkPipes(): readonly Finding[] {
+  const check = 'pipes';
+  if (hasCapability('CAP_SYS_RESOURCE') || hasCapability('CAP_SYS_ADMIN')) {
+    return [fine(check, 'this process is not bound by the limits of pipes')];
+  }
+  const largest = Number(readSysctl('fs/pipe-max-size') ?? PIPE_SIZE);
+  const pages = Number(readSysctl('fs/pipe-user-pages-soft') ?? 0);
+  const needed = (2 * BULK_FLOWS * PIPE_SIZE) / PAGE;
+  const settings = [
+    ...(largest < PIPE_SIZE ? [`fs.pipe-max-size=${PIPE_SIZE}`] : []),
+    ...(pages > 0 && pages < needed ? [`fs.pipe-user-pages-soft=${needed}`] : []),
+  ];
+  if (settings.length === 0) return [fine(check, 'pipes are large and many enough')];
+  const pipes = Math.floor((pages * PAGE) / PIPE_SIZE);
+  return [
+    {
+      check,
+      severity: 'warning',
+      what: `this user gets ${pipes} large pipes: more than ${Math.floor(pipes / 2)} flows that move bulk at once are slower`,
+      remedy: 'Raise the limits when so many are expected, or give Weir CAP_SYS_RESOURCE.',
+      command: `sysctl -w ${settings.join(' ')}`,
+    },
+  ];
+}
+
+export function checkBacklog(): readonly Finding[] {
+  const check = 'backlog';
+  const limit = Number(readSysctl('net/core/somaxconn') ?? BACKLOG);
+  if (limit >= BACKLOG) return [fine(check, `up to ${BACKLOG} connections may wait to be accepted`)];
+  return [
+    {
+      check,
+      severity: 'warning',
+      what: `only ${limit} connections may wait to be accepted: bursts beyond are delayed by a second or more`,
+      remedy: 'Raise the limit.',
+      command: `sysctl -w net.core.somaxconn=${BACKLOG}`,
+    },
+  ];
+}
