@@ -11,7 +11,7 @@ interface Ill {
   readonly severity: 'warning' | 'problem';
   readonly what: RegExp;
   /** Interceptors that capture once it is mended. */
-  readonly then?: readonly string[];
+  readonly mended?: readonly string[];
 }
 
 const drop = 'type filter hook input priority 0; policy drop;';
@@ -22,7 +22,7 @@ const ILLS: readonly Ill[] = [
     check: 'input',
     severity: 'problem',
     what: /chain input of nft inet theirs drops what comes by the loopback device/,
-    then: ['nft'],
+    mended: ['nft'],
   },
   {
     name: 'an INPUT chain that rejects at its end, behind a jump',
@@ -37,7 +37,7 @@ const ILLS: readonly Ill[] = [
     check: 'input',
     severity: 'problem',
     what: /chain INPUT of iptables-nft filter/,
-    then: ['tproxy-iptables'],
+    mended: ['tproxy-iptables'],
   },
   {
     name: 'an INPUT policy of DROP in ip6tables-legacy',
@@ -52,7 +52,7 @@ const ILLS: readonly Ill[] = [
     check: 'marks',
     severity: 'problem',
     what: /rule 2 of inet theirs out uses the bits 0x20000000 of Weir's mark/,
-    then: ['nft'],
+    mended: ['nft'],
   },
   {
     name: 'a rule of iptables that sets bits of our mark',
@@ -68,7 +68,7 @@ const ILLS: readonly Ill[] = [
     check: 'marks',
     severity: 'problem',
     what: /the rule `ip (?:-6 )?rule pref 700 fwmark 0x10000000\/0x10000000 lookup 777 protocol \d+` uses the bits 0x10000000/,
-    then: ['nft'],
+    mended: ['nft'],
   },
   {
     name: 'a rule that wipes marks',
@@ -76,7 +76,7 @@ const ILLS: readonly Ill[] = [
     check: 'marks',
     severity: 'problem',
     what: /rule 2 of inet theirs pre clears the bits 0x3f000000 of Weir's mark/,
-    then: ['nft'],
+    mended: ['nft'],
   },
   {
     name: 'a rule of iptables that copies marks back',
@@ -91,7 +91,7 @@ const ILLS: readonly Ill[] = [
     check: 'preferences',
     severity: 'problem',
     what: /`ip rule pref 9503 from 192\.0\.2\.0\/24 lookup 777 protocol \d+` stands among the preferences 9500–9515/,
-    then: ['tproxy-iptables'],
+    mended: ['tproxy-iptables'],
   },
   {
     name: 'our preference behind main taken',
@@ -107,7 +107,7 @@ const ILLS: readonly Ill[] = [
     check: 'tables',
     severity: 'problem',
     what: /the routing table 2250[01] holds routes of somebody else/,
-    then: ['nft'],
+    mended: ['nft'],
   },
   {
     name: 'our tables taken by a rule',
@@ -137,7 +137,7 @@ const ILLS: readonly Ill[] = [
     check: 'conntrack',
     severity: 'problem',
     what: /`OUTPUT -j CT --notrack` of iptables-nft -t raw takes packets out of connection tracking/,
-    then: ['tproxy-iptables'],
+    mended: ['tproxy-iptables'],
   },
   {
     name: 'strict rp_filter that looks at marks',
@@ -184,7 +184,7 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6')
     expect(bad(await scene.doctor())).toEqual([]);
   });
 
-  test.each(ILLS)('$name', async ({ lines, check, severity, what, then = [] }) => {
+  test.each(ILLS)('$name', async ({ lines, check, severity, what, mended = [] }) => {
     await using scene = await Scene.create();
     await scene.shell(lines);
     const before = await scene.host.state();
@@ -200,7 +200,7 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6')
     const after = await scene.doctor();
     expect(bad(after)).toEqual([]);
     expect(after.code).toBe(0);
-    for (const interceptor of then) {
+    for (const interceptor of mended) {
       await using weir = await scene.run(interceptor);
       expect((await weir.admin.status()).selection.selected).toBe(interceptor);
     }
@@ -238,7 +238,7 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6')
     const report = await scene.doctor();
     expect(report.code).toBe(5);
     const found = bad(report, 'leftovers');
-    expect(found.map(({ command }) => command).toSorted()).toEqual([
+    expect(found.map(({ command = '' }) => command).toSorted()).toEqual([
       'weir cleanup --owner default',
       'weir cleanup --owner second',
     ]);

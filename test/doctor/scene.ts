@@ -8,7 +8,6 @@ import {
   type ResolvConfKind,
 } from '@weir/core/testing';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { expect } from 'vitest';
 
 /** As `weir doctor --json` prints it. */
 export interface Finding {
@@ -67,7 +66,7 @@ export class Scene implements AsyncDisposable {
       ['sh', '-ec', `${before}\nexec "$@"`, 'sh', ...weirCommand(), 'doctor', '--json', FILE],
       { env: { WEIR_CONFIG: undefined } },
     );
-    expect(stderr).toBe('');
+    if (stderr !== '') throw new Error(`weir doctor: ${stderr}`);
     return { ...(JSON.parse(stdout) as Report), code };
   }
 
