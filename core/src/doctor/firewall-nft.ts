@@ -1,4 +1,4 @@
-/** From `nft -j -a list ruleset` to chains. libnftables-json(5). */
+/** From `nft -j -a list table` to chains. libnftables-json(5). */
 import type { Condition, FirewallChain, FirewallRule, MarkChange, Verdict } from './firewall.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -115,25 +115,21 @@ function ruleOf(rule: Json): FirewallRule {
 }
 
 /**
- * @param json output of `nft -j -a list ruleset`
+ * @param json output of `nft -j -a list table` or `list ruleset`
  * @param withIptables whether tables of iptables are wanted too
  * @throws SyntaxError when it is no JSON
  */
-export function parseNft(
-  json: string,
-  withIptables: boolean,
-): { readonly chains: readonly FirewallChain[]; readonly owners: readonly string[] } {
+export function parseNft(json: string, withIptables: boolean): readonly FirewallChain[] {
   const { nftables } = JSON.parse(json) as { readonly nftables?: readonly unknown[] };
   const entries = (nftables ?? []).filter(isObject);
   const objects = (kind: string) => entries.map((entry) => entry[kind]).filter(isObject);
   const rules = objects('rule');
   const wanted = (family: unknown, table: unknown) =>
     withIptables || !IPTABLES.test(`${String(family)} ${String(table)}`);
-  const ownerOf = (table: unknown) => /^weir_(.+)$/.exec(String(table))?.[1];
-  const chains = objects('chain')
+  return objects('chain')
     .filter(({ family, table }) => wanted(family, table))
     .map(({ family, table, name, hook, policy }): FirewallChain => {
-      const owner = ownerOf(table);
+      const owner = /^weir_(.+)$/.exec(String(table))?.[1];
       const place = `${String(family)} ${String(table)} ${String(name)}`;
       return {
         table: `nft ${String(family)} ${String(table)}`,
@@ -147,6 +143,4 @@ export function parseNft(
         acceptLoopback: `nft insert rule ${place} iifname lo accept`,
       };
     });
-  const owners = objects('table').flatMap(({ family, name }) => (family === 'inet' ? (ownerOf(name) ?? []) : []));
-  return { chains, owners };
 }

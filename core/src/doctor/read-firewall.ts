@@ -52,13 +52,36 @@ export function readFirewall(): Firewall {
     chains.push(...parsed.chains);
     owners.push(...parsed.owners);
   }
-  const nft = run('nft', ['-j', '-a', 'list', 'ruleset']);
-  if ('missing' in nft) unseen.push('nft is not installed, so that its rules could not be listed');
-  else if ('refused' in nft) unseen.push(`nft list ruleset: ${nft.refused}`);
+  const tables = run('nft', ['list', 'tables']);
+  if ('missing' in tables) unseen.push('nft is not installed, so that its rules could not be listed');
+  else if ('refused' in tables) unseen.push(`nft list tables: ${tables.refused}`);
   else {
-    const parsed = parseNft(nft.text, !separately);
-    chains.push(...parsed.chains);
-    owners.push(...parsed.owners);
+    for (const [, family = '', name = ''] of tables.text.matchAll(/^table (\S+) (\S+)$/gm)) {
+      const owner = family === 'inet' ? /^weir_(.+)$/.exec(name)?.[1] : undefined;
+      // A table that a process owns is printed as broken JSON by nft 1.0.6; that of a Weir is no news.
+      if (owner !== undefined) owners.push(owner);
+      else readTable(family, name, !separately, chains, unseen);
+    }
   }
   return { chains, owners: [...new Set(owners)].toSorted(), unseen };
+}
+
+function readTable(
+  family: string,
+  name: string,
+  withIptables: boolean,
+  chains: FirewallChain[],
+  unseen: string[],
+): void {
+  const output = run('nft', ['-j', '-a', 'list', 'table', family, name]);
+  if ('missing' in output) return;
+  const what = `nft list table ${family} ${name}`;
+  if ('refused' in output) unseen.push(`${what}: ${output.refused}`);
+  else {
+    try {
+      chains.push(...parseNft(output.text, withIptables));
+    } catch {
+      unseen.push(`${what}: nft printed no JSON`);
+    }
+  }
 }
