@@ -51,6 +51,8 @@ export interface Mechanism {
    * is kept.
    */
   readonly source?: Readonly<Record<Family, string>>;
+  /** The interceptor's own, validated already. Default: none. */
+  readonly options?: unknown;
 }
 
 /** What became of a flow. `unsendable`: connect() refused it itself. */
@@ -71,7 +73,7 @@ export class KernelUnderTest implements AsyncDisposable {
   /** Of flows in this namespace; none is used twice, so that conntrack never takes one for an older one. */
   #sourcePort = 1024;
 
-  constructor({ definition, source }: Mechanism, onCrash: PlanInput['onCrash']) {
+  constructor({ definition, source, options = {} }: Mechanism, onCrash: PlanInput['onCrash']) {
     enterFreshNamespace({ uplink: true });
     shell(`ip route add local ${SOURCES[4]} dev lo; ip -6 route add local ${SOURCES[6]} dev lo`);
     this.facts = hostFacts();
@@ -96,7 +98,7 @@ export class KernelUnderTest implements AsyncDisposable {
         log: SILENT,
         pump: () => Promise.reject(new Error('this test lends no pumps')),
       },
-      {} as never,
+      options as never,
     );
   }
 

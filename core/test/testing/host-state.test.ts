@@ -51,8 +51,10 @@ describe('normalised iptables-save', () => {
   });
 
   test('that legacy iptables has tables is no rule', () => {
-    const warning = '# Warning: iptables-legacy tables present, use iptables-legacy-save to see them';
-    expect(normaliseIptables(`${warning}\n${save('*mangle', ':OUTPUT ACCEPT [5:300]')}`)).toBe('');
+    for (const name of ['iptables', 'ip6tables']) {
+      const warning = `# Warning: ${name}-legacy tables present, use ${name}-legacy-save to see them`;
+      expect(normaliseIptables(`${warning}\n${save('*mangle', ':OUTPUT ACCEPT [5:300]')}`)).toBe('');
+    }
   });
 
   test('rules, policies and own chains stay, counters do not', () => {

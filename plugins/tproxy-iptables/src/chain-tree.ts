@@ -38,7 +38,9 @@ export interface TreeInput {
 }
 
 interface Group {
-  readonly key: string;
+  readonly dimension: string;
+  /** Its place in the dimension. */
+  readonly block: string;
   /** What a rule has to match to go on to this group. */
   readonly match: string;
   readonly boxes: readonly Box[];
@@ -67,13 +69,13 @@ function dimensions(family: Family, protocol: Protocol): readonly Dimension[] {
       range: (box) => [box.firstAddress, box.lastAddress],
       match: (destinations) => matchText({ family, destinations }),
     },
-    { name: 'from', bits, range: (box) => box.sources, match: (sources) => matchText({ family, sources }) },
     {
       name: 'port',
       bits: PORT_BITS,
       range: (box) => [BigInt(box.firstPort), BigInt(box.lastPort)],
       match: ([first, last]) => matchText({ family, protocol, ports: [Number(first), Number(last)] }),
     },
+    { name: 'from', bits, range: (box) => box.sources, match: (sources) => matchText({ family, sources }) },
   ];
 }
 
@@ -112,7 +114,8 @@ function cutAlong(dimension: Dimension, boxes: readonly Box[]): Cut {
     else {
       const bounds: Range = [block << hostBits, ((block + 1n) << hostBits) - 1n];
       groups.push({
-        key: `${dimension.name} ${bounds[0].toString(16)}/${dimension.bits - Number(hostBits)}`,
+        dimension: dimension.name,
+        block: `${bounds[0].toString(16)}/${dimension.bits - Number(hostBits)}`,
         match: dimension.match(bounds),
         boxes: inside,
       });
@@ -124,7 +127,8 @@ function cutAlong(dimension: Dimension, boxes: readonly Box[]): Cut {
 function cutByProtocol(family: Family, boxes: readonly Box[]): Cut | undefined {
   const groups = (['tcp', 'udp'] as const)
     .map((protocol) => ({
-      key: protocol,
+      dimension: 'protocol',
+      block: protocol,
       match: matchText({ family, protocol }),
       boxes: boxes.filter((box) => box.protocol === protocol),
     }))
@@ -132,34 +136,56 @@ function cutByProtocol(family: Family, boxes: readonly Box[]): Cut | undefined {
   return groups.length > 1 ? { rest: [], groups } : undefined;
 }
 
-/** The cut after which a flow meets the fewest rules here; `undefined` when a row is as good. */
-function bestCut(family: Family, boxes: readonly Box[]): Cut | undefined {
+/**
+ * The first cut that leaves few boxes behind; when there is none, the one that leaves the fewest; `undefined` when a row
+ * is as good. Not always the best one: which is best changes with every box, and with it all chains below.
+ */
+function chosenCut(family: Family, boxes: readonly Box[]): Cut | undefined {
   const byProtocol = cutByProtocol(family, boxes);
   if (byProtocol) return byProtocol;
   const [box] = boxes;
   if (!box) return undefined;
-  const rules = (cut: Cut) => cut.rest.length + cut.groups.length;
-  return dimensions(family, box.protocol)
-    .map((dimension) => cutAlong(dimension, boxes))
-    .filter(({ groups }) => groups.every((group) => group.boxes.length < boxes.length))
-    .reduce<Cut | undefined>((best, cut) => (rules(cut) < (best ? rules(best) : boxes.length) ? cut : best), undefined);
+  const few = Math.max(LEAF, Math.sqrt(boxes.length));
+  let best: Cut | undefined;
+  let fewest = boxes.length;
+  for (const dimension of dimensions(family, box.protocol)) {
+    const cut = cutAlong(dimension, boxes);
+    if (cut.groups.length === 0 || cut.groups.some((group) => group.boxes.length === boxes.length)) continue;
+    if (cut.rest.length <= few) return cut;
+    const rules = cut.rest.length + cut.groups.length;
+    if (rules < fewest) {
+      best = cut;
+      fewest = rules;
+    }
+  }
+  return best;
+}
+
+/**
+ * What distinguishes a node from all others, however many levels are above it: the block that it is in, in every direction
+ * that has been cut. So a level more or less above leaves names as they are.
+ */
+type Region = ReadonlyMap<string, string>;
+
+function keyOf(root: string, region: Region): string {
+  const cuts = ['protocol', 'to', 'port', 'from'].filter((dimension) => region.has(dimension));
+  return [root, ...cuts.map((dimension) => `${dimension} ${region.get(dimension)}`)].join(' ');
 }
 
 /** The root first, then each chain after one that leads to it. The boxes are disjoint, so that order means nothing. */
 export function treeChains({ family, boxes, rule, name, root }: TreeInput): readonly Chain[] {
   const chains: Chain[] = [];
-  const grow = (key: string, chain: string, inside: readonly Box[], depth: number): void => {
-    const cut = inside.length > LEAF && depth < DEEPEST ? bestCut(family, inside) : undefined;
-    const rest = cut?.rest ?? inside;
-    const rules: string[] = rest.map((box) => rule(box));
+  const grow = (region: Region, chain: string, inside: readonly Box[], depth: number): void => {
+    const cut = inside.length > LEAF && depth < DEEPEST ? chosenCut(family, inside) : undefined;
+    const rules: string[] = (cut?.rest ?? inside).map((box) => rule(box));
     chains.push({ name: chain, rules });
     for (const group of cut?.groups ?? []) {
-      const below = `${key} ${group.key}`;
-      const next = name(below);
+      const within = new Map(region).set(group.dimension, group.block);
+      const next = name(keyOf(root, within));
       rules.push(`${group.match} -g ${next}`);
-      grow(below, next, group.boxes, depth + 1);
+      grow(within, next, group.boxes, depth + 1);
     }
   };
-  grow(root, name(root), boxes, 0);
+  grow(new Map(), name(root), boxes, 0);
   return chains;
 }

@@ -16,6 +16,9 @@ const MANY_RULES = 1000;
 /** Legacy iptables does not say when a rule took another's place; with many rules that is looked for this often. */
 const LOOK_AGAIN_MS = 60_000;
 
+/** With many rules and others that change theirs all the time, looking takes at most one part in so many of the time. */
+const SHARE_OF_TIME = 20;
+
 /** What is named of a family's drift; more than this is somebody's flush. */
 const DRIFTS = 16;
 
@@ -77,7 +80,8 @@ export class LiveChains {
   #builtIns: readonly BuiltIns[] = [];
   /** How this iptables prints our rules, where it is not as we write them. */
   #listed: ListedContent | undefined;
-  #verified: { readonly fingerprint: string | undefined; readonly at: number } | undefined;
+  /** What the kernel was like when nothing had drifted; `took` milliseconds to find out, until `at`. */
+  #verified: { readonly fingerprint: string | undefined; readonly at: number; readonly took: number } | undefined;
 
   /** Makes nothing yet. */
   constructor(programs: Programs, family: Family, input: PlanInput) {
@@ -138,9 +142,7 @@ export class LiveChains {
   async verify(): Promise<readonly Drift[]> {
     const now = fingerprint(this.#programs.variant, this.family);
     if (this.#isUnchanged(now)) return [];
-    const saved = await listTables(this.#programs, this.family);
-    const drifts = this.#drifts(saved);
-    if (drifts.length === 0) this.#verified = { fingerprint: now, at: Date.now() };
+    const drifts = await this.#look(now);
     return drifts.length <= DRIFTS ? drifts : drifts.slice(0, DRIFTS);
   }
 
@@ -184,9 +186,19 @@ export class LiveChains {
   }
 
   #isUnchanged(now: string | undefined): boolean {
-    if (!this.#verified || now === undefined || this.#verified.fingerprint !== now) return false;
-    if (this.#programs.variant === 'nft') return true;
-    return this.#count() > MANY_RULES && Date.now() - this.#verified.at < LOOK_AGAIN_MS;
+    if (!this.#verified) return false;
+    const { fingerprint: before, at, took } = this.#verified;
+    const same = now !== undefined && now === before;
+    if (same && this.#programs.variant === 'nft') return true;
+    return this.#count() > MANY_RULES && Date.now() - at < (same ? LOOK_AGAIN_MS : took * SHARE_OF_TIME);
+  }
+
+  async #look(now: string | undefined): Promise<readonly Drift[]> {
+    const begun = Date.now();
+    const drifts = this.#drifts(await listTables(this.#programs, this.family));
+    const at = Date.now();
+    if (drifts.length === 0) this.#verified = { fingerprint: now, at, took: at - begun };
+    return drifts;
   }
 
   #count(): number {
@@ -197,12 +209,9 @@ export class LiveChains {
   /** Looks at what was just made: how this version prints it is what later listings are compared with. */
   async #remember(): Promise<void> {
     this.#listed = undefined;
-    const now = fingerprint(this.#programs.variant, this.family);
+    const drifts = await this.#look(fingerprint(this.#programs.variant, this.family));
+    if (drifts.length === 0) return;
     const saved = await listTables(this.#programs, this.family);
-    if (this.#drifts(saved).length === 0) {
-      this.#verified = { fingerprint: now, at: Date.now() };
-      return;
-    }
     const wanted = this.#content.tables.flatMap(({ table, chains }) => chains.map((chain) => [table, chain] as const));
     const found = wanted.map(([table, { name }]) => saved.get(table)?.chains.get(name)?.rules);
     const complete = wanted.every(([, { rules }], index) => found[index]?.length === rules.length);

@@ -191,7 +191,7 @@ describe('the tree of chains', () => {
   test('one box more changes few chains', () => {
     const all = Array.from({ length: 10_000 }, (_, i) => {
       const first = V4('20.0.0.0') + BigInt(i) * 512n;
-      return tcp(first, first + 255n);
+      return tcp(first, first + 255n, [1000 + (i >> 1), 1000 + (i >> 1)]);
     });
     const before = grow(
       4,
