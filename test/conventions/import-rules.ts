@@ -136,7 +136,7 @@ function pluginViolation(path: string, specifier: string): string | undefined {
       ? undefined
       : 'a plugin sees core and its own files, nothing of its neighbours';
   }
-  if (specifier === '@weir/core' || specifier === '@weir/core/sys') return undefined;
+  if (/^@weir\/core(?:\/(?:api|sys))?$/.test(specifier)) return undefined;
   if (specifier === '@weir/core/testing') return part === 'test' ? undefined : 'the testing kit is for tests';
   return specifier.startsWith('@weir/') ? 'plugins never import each other or the inside of core' : undefined;
 }

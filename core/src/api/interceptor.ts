@@ -89,7 +89,11 @@ export interface InterceptorContext {
   readonly numbers: HostNumbers;
   readonly host: HostChanges;
   readonly log: Logger;
-  /** Runs `module` in a worker thread of its own, with `data` as its workerData. A dead pump ends the interceptor. */
+  /**
+   * Runs `module` in a worker thread of its own, with `data` as its workerData; resolves when it has posted `ready`. It is
+   * to end when it gets the message `stop`. A dead pump ends the run. A module that imports only `@weir/core/api` and
+   * `@weir/core/sys` starts in a tenth of the time that `@weir/core` takes.
+   */
   pump(module: URL, data: unknown): Promise<Pump>;
 }
 

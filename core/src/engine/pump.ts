@@ -4,11 +4,14 @@ import { Worker } from 'node:worker_threads';
 import { PluginError } from '../api/errors.ts';
 import type { Pump } from '../api/interceptor.ts';
 
+/** How long a module may take until it is ready. Milliseconds. */
+const START = 10_000;
+
 /**
- * Starts `module` in a thread with `data` as its workerData; resolves when the thread runs. The module ends by itself
- * when it gets the message `stop`.
+ * Starts `module` in a thread with `data` as its workerData; resolves when the module has posted `ready`. The module ends
+ * by itself when it gets the message `stop`.
  * @param died is told once when the thread ends without having been asked to.
- * @throws PluginError when the module cannot be run.
+ * @throws PluginError when the module cannot be run, or is not ready within ten seconds.
  */
 export async function runPump(module: URL, data: unknown, died: (error: Error) => void): Promise<Pump> {
   const thread = new Worker(module, { workerData: data });
@@ -20,8 +23,9 @@ export async function runPump(module: URL, data: unknown, died: (error: Error) =
     cause = error;
   });
   try {
-    await once(thread, 'online');
+    await ready(thread);
   } catch (error) {
+    await thread.terminate();
     throw new PluginError({
       problem: `The pump ${module.href} could not be started.`,
       remedy: 'Update or mend the plugin that asked for it.',
@@ -50,4 +54,12 @@ export async function runPump(module: URL, data: unknown, died: (error: Error) =
       await exit;
     },
   };
+}
+
+async function ready(thread: Worker): Promise<void> {
+  const signal = AbortSignal.timeout(START);
+  const exited = once(thread, 'exit', { signal }).then(() => Promise.reject(new Error('it ended at once')));
+  const [message] = (await Promise.race([once(thread, 'message', { signal }), exited])) as [unknown];
+  exited.catch(() => undefined);
+  if (message !== 'ready') throw new Error(`its first message was ${JSON.stringify(message)} and not "ready"`);
 }

@@ -1,7 +1,7 @@
 /**
  * Entries of a NAT table by client and original destination: open addressing over the table, which holds the keys itself.
  */
-import { NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '@weir/core';
+import { NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '@weir/core/api';
 import type { Packet } from './packet.ts';
 
 const FIRST_CELLS = 4096;

@@ -6,7 +6,7 @@
  * would answer in its place, and as datagrams may wait in the listener's queue. Sources that were in use before are taken
  * before fresh ones, so that memory grows with what lives and not with what ever lived.
  */
-import { NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '@weir/core';
+import { NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '@weir/core/api';
 import { negative, plus } from './checksum.ts';
 import { FlowIndex } from './flow-index.ts';
 import type { Packet } from './packet.ts';

@@ -2,4 +2,7 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { PumpLoop, type PumpData } from './pump.ts';
 
-new PumpLoop(workerData as PumpData, parentPort as MessagePort).run();
+const port = parentPort as MessagePort;
+const loop = new PumpLoop(workerData as PumpData, port);
+port.postMessage('ready');
+loop.run();
