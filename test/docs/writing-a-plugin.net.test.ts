@@ -1,11 +1,10 @@
 /** docs/writing-a-plugin.md, done as a stranger would: outside the repository, against the packed packages. */
 import { requires, startPeer, TestNetwork, WeirProcess } from '@weir/core/testing';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parse } from 'yaml';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { packedWeir } from '../../scripts/packed-weir.ts';
 import { extractFiles } from './extract.ts';
@@ -47,9 +46,9 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       writeFileSync(client.path('/run/ledger'), '10.1.0.1:9000\n');
       const before = await client.state();
 
-      const config = parse(readFileSync(join(place, 'weir.yaml'), 'utf8')) as Record<string, unknown>;
+      copyFileSync(join(place, 'weir.yaml'), client.path('/run/weir.yaml'));
       const args = ['--plugin', join(place, 'dist/index.js'), '--interceptor', 'example'];
-      const weir = await WeirProcess.start(client, { config, command, args });
+      const weir = await WeirProcess.start(client, { file: '/run/weir.yaml', command, args });
 
       const asked = async () =>
         JSON.parse(await client.check(['curl', '-4sS', '-m', '5', 'http://ledger.internal/'])) as { server: string };
