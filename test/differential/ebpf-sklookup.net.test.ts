@@ -7,7 +7,7 @@ const soak = process.env['WEIR_SOAK'] === '1';
 const seed = Number(process.env['WEIR_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
 /** What captured local flows come from: sources are no part of what this mechanism can choose by. */
 const source = { 4: '169.254.84.1', 6: 'fd64:7765:6972:ffff::1' };
-const sets = soak ? 3000 : 300;
+const sets = soak ? 10_000 : 1000;
 
 describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('decide and the kernel agree', () => {
   test(

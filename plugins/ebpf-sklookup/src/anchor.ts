@@ -15,11 +15,13 @@ import {
   findLink,
   hostAddressAddition,
   libc,
+  linkRemoval,
   linkUp,
   linkWithoutOwnAddresses,
   listAddresses,
   listRoutes,
   NETLINK_ROUTE,
+  NetlinkError,
   NetlinkSocket,
   O_CLOEXEC,
   O_RDWR,
@@ -65,12 +67,12 @@ export function openTun(): number {
   });
 }
 
-/** Makes a device, or takes one that is there, for as long as the descriptor stays open. */
-function attachTun(name: string, exclusive: boolean): number {
+/** Makes a device that lives as long as the descriptor, which the caller closes. */
+function makeTun(name: string): number {
   const fd = openTun();
   const request = Buffer.alloc(IFREQ_LENGTH);
   request.write(name, 0, 'latin1');
-  request.writeUInt16LE(IFF_TUN | IFF_NO_PI | (exclusive ? IFF_TUN_EXCL : 0), 16);
+  request.writeUInt16LE(IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL, 16);
   if (libc.ioctl(fd, TUNSETIFF, request) >= 0) return fd;
   const number = errno();
   libc.close(fd);
@@ -94,11 +96,13 @@ function attachTun(name: string, exclusive: boolean): number {
 
 /** Removes a device that a dead process left to keep things blocked. False when there is none of that name. */
 export function removeAnchor(name: string): boolean {
-  if (withSocket((socket) => findLink(socket, name)) === undefined) return false;
-  const fd = attachTun(name, false);
-  libc.ioctl_number(fd, TUNSETPERSIST, 0);
-  libc.close(fd);
-  return true;
+  return withSocket((socket) => {
+    const link = findLink(socket, name);
+    if (link?.kind !== 'tun') return false;
+    const [error] = socket.settle([linkRemoval(link.index)]);
+    if (error && !(error instanceof NetlinkError && error.errno === ENODEV)) throw error;
+    return true;
+  });
 }
 
 export class Anchor {
@@ -129,7 +133,7 @@ export class Anchor {
   async create(): Promise<void> {
     if (this.#fd >= 0) return;
     this.#refuseTakenAddresses();
-    this.#fd = attachTun(this.name, true);
+    this.#fd = makeTun(this.name);
     try {
       if (this.#stays) checked(libc.ioctl_number(this.#fd, TUNSETPERSIST, 1), 'ioctl(TUNSETPERSIST)', 'Report this.');
       withSocket((socket) => {

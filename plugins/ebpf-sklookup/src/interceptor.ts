@@ -11,6 +11,7 @@ import {
   type PointSpec,
   type ProbeResult,
 } from '@weir/core';
+import { RouteMonitor } from '@weir/core/sys';
 import { Anchor } from './anchor.ts';
 import { namedOwnAddresses, refuseUnsupported } from './limits.ts';
 import { LiveMaps } from './live-maps.ts';
@@ -32,6 +33,8 @@ interface Loaded {
 interface Running {
   readonly anchor: Anchor;
   readonly routing: readonly LiveRouting[];
+  /** Tells that somebody, perhaps we, changed links, addresses, routes or rules. */
+  readonly monitor: RouteMonitor;
 }
 
 const LINK = 'bpf link sk_lookup';
@@ -43,6 +46,8 @@ export class SkLookupInterceptor implements Interceptor {
   #running: Running | undefined;
   #input: PlanInput | undefined;
   #draining = false;
+  /** The device, routes and rules were as they should be, and nobody has changed any since. */
+  #verified = false;
   /** Ids of our changes of the host, oldest first. */
   readonly #changes: string[] = [];
 
@@ -87,7 +92,8 @@ export class SkLookupInterceptor implements Interceptor {
       await this.#undoAll();
       throw error;
     }
-    this.#running = { anchor, routing };
+    this.#running = { anchor, routing, monitor: new RouteMonitor() };
+    this.#verified = false;
     this.#input = input;
     this.#draining = false;
     const own = namedOwnAddresses(content);
@@ -111,16 +117,12 @@ export class SkLookupInterceptor implements Interceptor {
 
   async verify(signal: AbortSignal): Promise<readonly Drift[]> {
     signal.throwIfAborted();
-    const { anchor, routing } = this.#started();
+    this.#started();
     const { program, maps } = this.#load();
-    const fault = anchor.fault();
     return [
-      ...(fault === undefined
-        ? []
-        : [{ object: `device ${anchor.name}`, expected: 'up, with our addresses', found: fault }]),
+      ...this.#routingDrift(),
       ...(program.attached ? [] : [{ object: LINK, expected: 'attached', found: 'detached' }]),
       ...maps.verify(),
-      ...routing.flatMap((each) => each.verify()),
     ];
   }
 
@@ -155,6 +157,7 @@ export class SkLookupInterceptor implements Interceptor {
     try {
       await this.#undoAll();
     } finally {
+      this.#running?.monitor.close();
       this.#running = undefined;
       this.#input = undefined;
       this.#loaded?.program.close();
@@ -168,6 +171,21 @@ export class SkLookupInterceptor implements Interceptor {
       this.#loaded = { program, maps: new LiveMaps(program, this.#sources) };
     }
     return this.#loaded;
+  }
+
+  /** Looks at thousands of routes only when the kernel says that something changed. */
+  #routingDrift(): readonly Drift[] {
+    const { anchor, routing, monitor } = this.#started();
+    if (monitor.poll().size === 0 && this.#verified) return [];
+    const fault = anchor.fault();
+    const drift = [
+      ...(fault === undefined
+        ? []
+        : [{ object: `device ${anchor.name}`, expected: 'up, with our addresses', found: fault }]),
+      ...routing.flatMap((each) => each.verify()),
+    ];
+    this.#verified = drift.length === 0;
+    return drift;
   }
 
   #started(): Running {
@@ -203,7 +221,11 @@ export class SkLookupInterceptor implements Interceptor {
   }
 
   /** Device, program, routes, rules: nothing is steered before it can arrive. */
-  #startChanges(input: PlanInput, { program }: Loaded, { anchor, routing }: Running): readonly HostChange[] {
+  #startChanges(
+    input: PlanInput,
+    { program }: Loaded,
+    { anchor, routing }: Omit<Running, 'monitor'>,
+  ): readonly HostChange[] {
     const { numbers } = input;
     const device: HostChange = {
       id: `device ${anchor.name}`,

@@ -1,5 +1,5 @@
 /** What this mechanism cannot do, said before anything is changed. */
-import { type PlanInput, UnsupportedError } from '@weir/core';
+import { formatPrefix, type PlanInput, UnsupportedError } from '@weir/core';
 import { isNamedOwn, type MapContent } from './map-content.ts';
 
 /** @throws UnsupportedError naming the limit. */
@@ -21,5 +21,5 @@ export function refuseUnsupported({ set }: PlanInput, content: MapContent): void
 
 /** Prefixes of this host's own addresses that something is steered of. */
 export function namedOwnAddresses({ prefixes }: MapContent): readonly string[] {
-  return [...prefixes].filter(([, entry]) => isNamedOwn(entry)).map(([text]) => text);
+  return [...prefixes.values()].filter(isNamedOwn).map(({ prefix }) => formatPrefix(prefix));
 }

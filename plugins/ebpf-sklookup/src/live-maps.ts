@@ -25,6 +25,7 @@ import {
 } from './map-encoding.ts';
 import type { OwnSources } from './own-sources.ts';
 import type { PortClass, PortRange } from './port-class.ts';
+import { keyOf, type PrefixKey } from './prefix-key.ts';
 import { RangeStore } from './range-store.ts';
 import type { SkLookup } from './sk-lookup.ts';
 
@@ -47,11 +48,11 @@ export class LiveMaps {
   readonly #sources: Readonly<Record<4 | 6, BpfMap>>;
   readonly #sockets: BpfMap;
   readonly #counters: BpfMap;
-  readonly #store = new RangeStore(RANGES);
+  readonly #store: RangeStore;
   readonly #classes = new Map<string, PlacedClass>();
   readonly #lists = new Map<string, SourceList>();
   /** What the tries hold. */
-  readonly #written = new Map<string, PrefixEntry>();
+  readonly #written = new Map<PrefixKey, PrefixEntry>();
   #ownAddresses: readonly Prefix[] = [];
   #nextList = 1;
   /** Not used any more since the last change; a program that ran meanwhile may still look at it. */
@@ -64,8 +65,12 @@ export class LiveMaps {
 
   readonly #ownSources: OwnSources;
 
-  /** @param sources what local flows come from when our routes brought them here. */
-  constructor(program: SkLookup, sources: OwnSources) {
+  /**
+   * @param sources what local flows come from when our routes brought them here.
+   * @param capacity ranges of ports that are used at most.
+   */
+  constructor(program: SkLookup, sources: OwnSources, capacity = RANGES) {
+    this.#store = new RangeStore(capacity);
     const map = (name: string) => new BpfMap(name, program.map(name));
     this.#settings = map('settings');
     this.#prefixes = { 4: map('prefixes4'), 6: map('prefixes6') };
@@ -146,12 +151,12 @@ export class LiveMaps {
   #change({ prefixes, ownAddresses }: MapContent): void {
     const added: PrefixEntry[] = [];
     const changed: PrefixEntry[] = [];
-    for (const [text, entry] of prefixes) {
-      const old = this.#written.get(text);
+    for (const [key, entry] of prefixes) {
+      const old = this.#written.get(key);
       if (!old) added.push(entry);
       else if (old.class.text !== entry.class.text || old.own !== entry.own) changed.push(entry);
     }
-    const removed = [...this.#written].filter(([text]) => !prefixes.has(text)).map(([, entry]) => entry);
+    const removed = [...this.#written].filter(([key]) => !prefixes.has(key)).map(([, entry]) => entry);
     const gone = this.#ownAddresses.filter((own) => !ownAddresses.some((each) => samePrefix(each, own)));
     this.#writeSources(OWN_ADDRESSES, ownAddresses);
     this.#ownAddresses = [...ownAddresses, ...gone];
@@ -161,7 +166,7 @@ export class LiveMaps {
     for (const entry of changed) this.#writePrefix(entry);
     for (const entry of longestFirst(removed).toReversed()) {
       this.#prefixes[entry.prefix.family].delete(prefixKey(entry.prefix));
-      this.#written.delete(formatPrefix(entry.prefix));
+      this.#written.delete(keyOf(entry.prefix));
     }
     for (const prefix of gone) this.#sources[prefix.family].delete(sourceKey(OWN_ADDRESSES, prefix));
     this.#ownAddresses = ownAddresses;
@@ -180,7 +185,7 @@ export class LiveMaps {
   #writePrefix(entry: PrefixEntry): void {
     const { prefix } = entry;
     this.#prefixes[prefix.family].set(prefixKey(prefix), classValue(this.#placeOf(entry.class), entry.own));
-    this.#written.set(formatPrefix(prefix), entry);
+    this.#written.set(keyOf(prefix), entry);
   }
 
   #isWritten(entry: PrefixEntry): boolean {
@@ -199,7 +204,7 @@ export class LiveMaps {
     const first = this.#store.take(length);
     if (first === undefined) {
       throw new UnsupportedError({
-        problem: `The capture set needs more than the ${RANGES} port ranges that the sk_lookup program can hold.`,
+        problem: `The capture set needs more than the ${this.#store.capacity} port ranges that the sk_lookup program can hold.`,
         remedy: 'Give services that lie within another one fewer ports, or use another interceptor.',
       });
     }
@@ -236,7 +241,8 @@ export class LiveMaps {
 
   /** Classes and lists that no prefix refers to. */
   #unused(): { readonly classes: readonly PlacedClass[]; readonly lists: readonly SourceList[] } {
-    const used = new Map([...this.#written.values()].map((entry) => [entry.class.text, entry.class]));
+    const used = new Map<string, PortClass>();
+    for (const entry of this.#written.values()) used.set(entry.class.text, entry.class);
     const listed = new Set(
       [...used.values()].flatMap(({ tcp, udp }) =>
         [...tcp, ...udp].map(({ sources }) => sources.map(formatPrefix).join(' ')),

@@ -20,6 +20,7 @@ import {
   ruleRemoval,
 } from '@weir/core/sys';
 import type { OwnSources } from './own-sources.ts';
+import { keyOf, type PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
 import { BLOCK, type FamilyRouting, type TableRoutes } from './routing.ts';
 import { tableChanges, type TableStep } from './table-changes.ts';
@@ -218,8 +219,8 @@ export class LiveRouting {
     const tables = withSocket((socket) =>
       [...this.#current.tables.keys()].map((table) => {
         const routes = listRoutes(socket, this.family, table).filter((route) => this.#isOurs(route));
-        const entries = routes.map(({ destination, type }): [string, ClassRoute] => [
-          formatPrefix(destination),
+        const entries = routes.map(({ destination, type }): [PrefixKey, ClassRoute] => [
+          keyOf(destination),
           { prefix: destination, local: type === 'local' },
         ]);
         return [table, new Map(entries)] as const;
@@ -257,18 +258,18 @@ export class LiveRouting {
   #routeDrift(): readonly Drift[] {
     const { tables } = this.#listed();
     return [...this.#current.tables].flatMap(([table, wanted]): readonly Drift[] => {
-      const text = (routes: TableRoutes) =>
-        new Set([...routes].map(([prefix, { local }]) => `${local ? 'local' : 'throw'} ${prefix}`));
-      const [expected, found] = [text(wanted), text(tables.get(table) ?? EMPTY)];
-      const lost = [...expected].filter((each) => !found.has(each));
-      const extra = [...found].filter((each) => !expected.has(each));
-      if (lost.length === 0 && extra.length === 0) return [];
+      const { gains, losses } = tableChanges(tables.get(table) ?? EMPTY, wanted);
+      const text = ({ route }: TableStep) => `${route.local ? 'local' : 'throw'} ${formatPrefix(route.prefix)}`;
+      const steps = [...gains, ...losses];
+      if (steps.length === 0) return [];
+      const lost = steps.filter(({ kind }) => kind === 'put').map(text);
+      const extra = steps.filter(({ kind }) => kind === 'remove').map(text);
       return [{ object: tableName(this.family, table), expected: `${wanted.size} routes`, found: sample(lost, extra) }];
     });
   }
 }
 
 function sample(lost: readonly string[], extra: readonly string[]): string {
-  const some = [...lost.map((text) => `without ${text}`), ...extra.map((text) => `with ${text}`)];
+  const some = [...lost.map((each) => `without ${each}`), ...extra.map((each) => `with ${each}`)];
   return some.length > 3 ? `${some.slice(0, 3).join(', ')} and ${some.length - 3} more differences` : some.join(', ');
 }

@@ -1,6 +1,7 @@
 /** What the maps of the program hold, as data: pure. */
 import {
   type CaptureRow,
+  comparePrefixes,
   type Family,
   formatPrefix,
   parsePrefix,
@@ -10,6 +11,7 @@ import {
   prefixContains,
   type Protocol,
 } from '@weir/core';
+import { keyOf, type PrefixKey } from './prefix-key.ts';
 import { NOTHING, type PortClass, PortClasses } from './port-class.ts';
 
 /** One entry of the prefix tries. */
@@ -24,8 +26,8 @@ export interface PrefixEntry {
 }
 
 export interface MapContent {
-  /** Of both families, by the text of their prefix. */
-  readonly prefixes: ReadonlyMap<string, PrefixEntry>;
+  /** Of both families. */
+  readonly prefixes: ReadonlyMap<PrefixKey, PrefixEntry>;
   /** Where flows of this host to own addresses come from. Empty while no service names one. */
   readonly ownAddresses: readonly Prefix[];
 }
@@ -58,10 +60,10 @@ function ownPrefixes({ ownAddresses }: Pick<PlanInput['facts'], 'ownAddresses'>)
 /** Tells whether a prefix lies within one of the host's own addresses. */
 export function ownAddressTest(facts: Pick<PlanInput['facts'], 'ownAddresses'>): (prefix: Prefix) => boolean {
   const inside = ownPrefixes(facts);
-  const single = new Set(inside.map(formatPrefix));
+  const single = new Set(inside.map(keyOf));
   const wide = inside.filter(({ family, length }) => length < (family === 4 ? 32 : 128));
   return (prefix) =>
-    single.has(formatPrefix(prefix)) ||
+    single.has(keyOf(prefix)) ||
     wide.some((own) => own.length <= prefix.length && prefixContains(own, prefix.family, prefix.address));
 }
 
@@ -71,20 +73,41 @@ export function ownAddressTest(facts: Pick<PlanInput['facts'], 'ownAddresses'>):
  */
 export function mapContentOf(input: PlanInput, draining = false): MapContent {
   const isOwn = ownAddressTest(input.facts);
-  const prefixes = new Map<string, PrefixEntry>();
+  const prefixes = new Map<PrefixKey, PrefixEntry>();
   for (const family of familiesOf(input)) {
     const classes = new PortClasses(family, protocolsOf(input, family));
-    const rows = input.set.rows.filter(({ prefix }) => prefix.family === family);
+    const rows = withOwnAddresses(input, family);
     for (const entry of distinctEntries(rows, classes, (prefix) => isOwn(prefix) && !draining)) {
-      prefixes.set(formatPrefix(entry.prefix), entry);
+      prefixes.set(keyOf(entry.prefix), entry);
     }
   }
   const named = [...prefixes.values()].some(isNamedOwn);
   return { prefixes, ownAddresses: named ? ownPrefixes(input.facts) : [] };
 }
 
+/** A row that says the same as the one around it is not in the set; for own addresses it makes a difference here. */
+type MaybeRow = Pick<CaptureRow, 'prefix'> & Partial<CaptureRow>;
+
+function withOwnAddresses({ set, facts }: PlanInput, family: Family): readonly MaybeRow[] {
+  const own = new Map(
+    ownPrefixes(facts)
+      .filter((prefix) => prefix.family === family)
+      .toSorted(comparePrefixes)
+      .map((prefix) => [keyOf(prefix), { prefix }]),
+  );
+  const rows = set.rows.filter(({ prefix }) => prefix.family === family);
+  for (const { prefix } of rows) own.delete(keyOf(prefix));
+  const merged: MaybeRow[] = [];
+  const rest = [...own.values()];
+  for (const row of rows) {
+    while (rest[0] && comparePrefixes(rest[0].prefix, row.prefix) < 0) merged.push(...rest.splice(0, 1));
+    merged.push(row);
+  }
+  return [...merged, ...rest];
+}
+
 function* distinctEntries(
-  rows: readonly CaptureRow[],
+  rows: readonly MaybeRow[],
   classes: PortClasses,
   isOwn: (prefix: Prefix) => boolean,
 ): Generator<PrefixEntry> {
@@ -92,8 +115,8 @@ function* distinctEntries(
   for (const { prefix, ports } of rows) {
     const [first, last] = prefixBounds(prefix);
     while ((around.at(-1)?.last ?? last) < first) around.pop();
-    const entry = { class: classes.of(ports), own: isOwn(prefix) };
     const outer = around.at(-1)?.entry ?? { class: NOTHING, own: false };
+    const entry = { class: ports ? classes.of(ports) : outer.class, own: isOwn(prefix) };
     const same = outer.class === entry.class && (outer.own === entry.own || entry.class === NOTHING);
     around.push({ last, entry });
     if (!same) yield { prefix, ...entry };
@@ -103,7 +126,8 @@ function* distinctEntries(
 /** In the notation of `weir plan`: one line for each class and its prefixes, in the order of the set. */
 export function describeContent({ prefixes, ownAddresses }: MapContent): readonly string[] {
   const byClass = new Map<string, string[]>();
-  for (const [text, entry] of prefixes) {
+  for (const entry of prefixes.values()) {
+    const text = formatPrefix(entry.prefix);
     const key = `${entry.class.text}${entry.own ? ' (own address)' : ''}`;
     const members = byClass.get(key);
     if (members) members.push(text);

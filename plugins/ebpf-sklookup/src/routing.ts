@@ -15,7 +15,6 @@ import {
   addressToNumber,
   type CaptureRow,
   type Family,
-  formatPrefix,
   type OwnerMatch,
   parsePrefix,
   type PlanInput,
@@ -28,6 +27,7 @@ import { IPPROTO_TCP, IPPROTO_UDP, type RoutingRule } from '@weir/core/sys';
 import { familiesOf, ownAddressTest, protocolsOf } from './map-content.ts';
 import type { OwnSources } from './own-sources.ts';
 import { type Placement, placeClasses, rulePorts } from './placement.ts';
+import { keyOf, type PrefixKey } from './prefix-key.ts';
 import { PortClasses } from './port-class.ts';
 import { type ClassRoute, localPrefixes, type RouteClass, routeClassesOf } from './route-class.ts';
 
@@ -47,8 +47,8 @@ const AT = {
 /** Tables and preferences of one owner. */
 export const BLOCK = 16;
 
-/** Routes of one table by the text of their prefix. */
-export type TableRoutes = ReadonlyMap<string, ClassRoute>;
+/** Routes of one table. */
+export type TableRoutes = ReadonlyMap<PrefixKey, ClassRoute>;
 
 export interface FamilyRouting {
   readonly family: Family;
@@ -97,14 +97,14 @@ class RulesOf {
     const { numbers, set } = this.#input;
     const family = this.#family;
     const everywhere = EVERYWHERE[family];
-    const live: TableRoutes = new Map([[formatPrefix(everywhere), { prefix: everywhere, local: true }]]);
+    const live: TableRoutes = new Map([[keyOf(everywhere), { prefix: everywhere, local: true }]]);
     const classes = draining || !set.scopes.output ? [] : this.#classes();
     const placement = placeClasses(classes, placements?.get(family));
     const tables = new Map<number, TableRoutes>([[numbers.table, live]]);
     for (const { text, routes } of classes) {
       const number = placement.get(text);
       if (number === undefined) continue;
-      tables.set(numbers.table + number, new Map(routes.map((route) => [formatPrefix(route.prefix), route])));
+      tables.set(numbers.table + number, new Map(routes.map((route) => [keyOf(route.prefix), route])));
     }
     const rules = [
       ...this.#frame(),

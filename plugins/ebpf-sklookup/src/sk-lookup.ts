@@ -1,7 +1,18 @@
 /** The program in the kernel: loaded with its maps, attached to a network namespace, gone with this object. */
 import { readFileSync } from 'node:fs';
 import { HostChangeError, NotPermittedError, UnsupportedError, type WeirError } from '@weir/core';
-import { checked, EACCES, EINVAL, EPERM, errnoName, libc, O_CLOEXEC, O_RDONLY, SystemCallError } from '@weir/core/sys';
+import {
+  checked,
+  EACCES,
+  EAGAIN,
+  EINVAL,
+  EPERM,
+  errnoName,
+  libc,
+  O_CLOEXEC,
+  O_RDONLY,
+  SystemCallError,
+} from '@weir/core/sys';
 import { type BpfObject, libbpf, type LibBpf } from './libbpf.ts';
 import { essentialLines } from './verifier-log.ts';
 
@@ -13,6 +24,9 @@ const BPF_SK_LOOKUP = 36;
 const ENOTSUPP = 524;
 
 const LOG_LENGTH = 1 << 20;
+
+/** Beside the five of libbpf at each of them. */
+const ATTEMPTS = 20;
 
 /** Names in bpf/sklookup.bpf.c. */
 const PROGRAM = 'weir';
@@ -69,8 +83,8 @@ interface Loaded {
   readonly maps: ReadonlyMap<string, number>;
 }
 
-function loadProgram(f: LibBpf, file: URL): Loaded {
-  const bytes = readFileSync(file);
+/** `undefined` when a signal came in between: the verifier then gives up, and it can be tried again. */
+function tryLoading(f: LibBpf, file: URL, bytes: Uint8Array, log: Buffer): Loaded | undefined {
   const object = f.bpf_object__open_mem(bytes, bytes.length, null);
   if (!object) {
     throw new UnsupportedError({
@@ -78,12 +92,15 @@ function loadProgram(f: LibBpf, file: URL): Loaded {
       remedy: 'Install @weir/ebpf-sklookup again.',
     });
   }
-  const log = Buffer.alloc(LOG_LENGTH);
   try {
     const program = f.bpf_object__find_program_by_name(object, PROGRAM);
     if (!program) throw new TypeError(`${file.pathname} has no program ${PROGRAM}.`);
     f.bpf_program__set_log_buf(program, log, log.length);
     const result = f.bpf_object__load(object);
+    if (-result === EAGAIN) {
+      f.bpf_object__close(object);
+      return undefined;
+    }
     if (result < 0) throw refused(-result, 'load the sk_lookup program', log.toString('latin1'));
     const maps = MAPS.map((name) => {
       const map = f.bpf_object__find_map_by_name(object, name);
@@ -95,6 +112,19 @@ function loadProgram(f: LibBpf, file: URL): Loaded {
     f.bpf_object__close(object);
     throw error;
   }
+}
+
+function loadProgram(f: LibBpf, file: URL): Loaded {
+  const bytes = readFileSync(file);
+  const log = Buffer.alloc(LOG_LENGTH);
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const loaded = tryLoading(f, file, bytes, log);
+    if (loaded) return loaded;
+  }
+  throw new HostChangeError({
+    problem: `Signals interrupted the kernel's look at the sk_lookup program ${ATTEMPTS} times.`,
+    remedy: 'Start again; do not run Weir under a profiler that works by signals.',
+  });
 }
 
 /** A loaded program. Nothing is steered before `attach`. Synchronous; loading takes about 5 ms. */

@@ -1,0 +1,266 @@
+import {
+  addressToNumber,
+  decide,
+  type Family,
+  type FlowKey,
+  parsePrefix,
+  type PlanInput,
+  prefixContains,
+} from '@weir/core';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { Placement } from '../src/placement.ts';
+import { type FamilyRouting, routingOf, type TableRoutes } from '../src/routing.ts';
+import { tableChanges, type TableStep } from '../src/table-changes.ts';
+import { keyOf } from '../src/prefix-key.ts';
+import { FACTS, planInput, point } from './input.ts';
+import { type RoutingState, steeredByRules } from './model.ts';
+import { flows, OWN, world, type World } from './worlds.ts';
+
+const SOURCES = { 4: '10.0.0.1', 6: '2001:db8::1' } as const;
+const FAMILIES = [4, 6] as const;
+const OWN_PREFIXES = [...OWN, '127.0.0.0/8'].map((text) => parsePrefix(text));
+
+function inputOf({ set }: World): PlanInput {
+  const points = FAMILIES.flatMap((family) =>
+    (['tcp', 'udp'] as const).map((protocol) => point(family, 15001, -1, protocol)),
+  );
+  return { ...planInput([]), set, points, facts: { ...FACTS, ownAddresses: OWN, connectedNetworks: [] } };
+}
+
+function byFamily(routing: readonly FamilyRouting[]): ReadonlyMap<Family, FamilyRouting> {
+  return new Map(routing.map((each) => [each.family, each]));
+}
+
+/** The table `local` has the own addresses and is asked before ours; port 0 is no port to connect to. */
+function isAsked({ family, destination, port }: FlowKey): boolean {
+  return port !== 0 && !OWN_PREFIXES.some((own) => prefixContains(own, family, destination));
+}
+
+function isWanted({ set }: World, flow: FlowKey): boolean {
+  const decision = decide(set, { ...flow, source: addressToNumber(SOURCES[flow.family]) });
+  return decision === 'deny' || typeof decision === 'number';
+}
+
+describe('rules and tables', () => {
+  test('bring exactly those unbound flows to this host that decide steers when they come from our address', () => {
+    expect(() =>
+      fc.assert(
+        fc.property(world, flows, (given, asked) => {
+          const routing = byFamily(routingOf(inputOf(given), SOURCES));
+          for (const flow of asked.filter(isAsked)) {
+            const state = routing.get(flow.family) as FamilyRouting;
+            const unbound = { ...flow, source: undefined } as never;
+            expect(steeredByRules(state, unbound)).toBe(isWanted(given, flow));
+          }
+        }),
+        { numRuns: 300 },
+      ),
+    ).not.toThrow();
+  });
+
+  test('leave marked sockets and sockets with a source of their own alone', () => {
+    const input = planInput([{ prefixes: ['0.0.0.0/0', '::/0'] }]);
+    const routing = byFamily(routingOf(input, SOURCES));
+    const four = routing.get(4) as FamilyRouting;
+    const six = routing.get(6) as FamilyRouting;
+    const to4 = { family: 4, protocol: 'tcp', destination: addressToNumber('203.0.113.7'), port: 80 } as const;
+    const to6 = { family: 6, protocol: 'tcp', destination: addressToNumber('2001:db8:7::1'), port: 80 } as const;
+    expect(steeredByRules(four, to4)).toBe(true);
+    expect(steeredByRules(six, to6)).toBe(true);
+    expect(steeredByRules(four, { ...to4, mark: 0x2000_0000 })).toBe(false);
+    expect(steeredByRules(six, { ...to6, mark: 0x2000_0000 })).toBe(false);
+    expect(steeredByRules(four, { ...to4, source: addressToNumber('10.1.0.2') })).toBe(false);
+    expect(steeredByRules(six, { ...to6, source: addressToNumber('2001:db8:1::2') })).toBe(false);
+    expect(steeredByRules(six, { ...to6, source: addressToNumber('fe80::1') })).toBe(false);
+  });
+
+  test('keep flows with our source address, whatever is captured now, also while draining', () => {
+    for (const draining of [false, true]) {
+      const routing = byFamily(routingOf(planInput([]), SOURCES, { draining }));
+      for (const family of FAMILIES) {
+        const destination = addressToNumber(family === 4 ? '203.0.113.7' : '2001:db8:7::1');
+        const flow = { family, protocol: 'tcp', destination, port: 443 } as const;
+        const living = { ...flow, source: addressToNumber(SOURCES[family]) };
+        expect(steeredByRules(routing.get(family) as FamilyRouting, living)).toBe(true);
+        expect(steeredByRules(routing.get(family) as FamilyRouting, flow)).toBe(false);
+      }
+    }
+  });
+
+  test('choose users, and take canaries from all of them', () => {
+    const input = planInput(
+      [{ prefixes: ['203.0.113.0/24'] }],
+      {},
+      {
+        owners: {
+          only: [{ kind: 'uid', first: 1000, last: 1999 }],
+          except: [{ kind: 'uid', first: 1042, last: 1042 }],
+        },
+      },
+    );
+    const [four] = routingOf(input, SOURCES) as [FamilyRouting];
+    const flow = { family: 4, protocol: 'tcp', destination: addressToNumber('203.0.113.7'), port: 80 } as const;
+    const canary = { ...flow, destination: addressToNumber('192.0.2.1'), port: 4711 };
+    const answers = [0, 999, 1000, 1041, 1042, 1043, 1999, 2000].map((uid) => steeredByRules(four, { ...flow, uid }));
+    expect(answers).toEqual([false, false, true, true, false, true, true, false]);
+    expect(steeredByRules(four, { ...canary, uid: 0 })).toBe(true);
+  });
+
+  test('groups and control groups are refused by name', () => {
+    for (const [owner, word] of [
+      [{ kind: 'gid', first: 1, last: 1 }, /by group/],
+      [{ kind: 'cgroup', path: 'x' }, /control group/],
+    ] as const) {
+      const input = planInput([{ prefixes: ['203.0.113.0/24'] }], {}, { owners: { only: [owner], except: [] } });
+      expect(() => routingOf(input, SOURCES)).toThrow(word);
+    }
+  });
+
+  test('rules never have a port that the kernel refuses', () => {
+    expect(() =>
+      fc.assert(
+        fc.property(world, (given) => {
+          for (const { rules } of routingOf(inputOf(given), SOURCES)) {
+            for (const { ports } of rules) {
+              if (ports) expect(ports.first >= 1 && ports.last <= 65_534 && ports.first <= ports.last).toBe(true);
+            }
+          }
+        }),
+      ),
+    ).not.toThrow();
+  });
+});
+
+describe('the places of classes', () => {
+  const many = (count: number, prefixes: number, ports: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      prefixes: Array.from({ length: prefixes }, (_each, j) => `20.${i >> 4}.${((i & 15) << 4) | j}.0/24`),
+      ports: [[1000 + (i % ports), 1000 + (i % ports)]] as const,
+    }));
+
+  test('many prefixes with few sets of ports are tables', () => {
+    const [four] = routingOf(planInput(many(600, 16, 10)), SOURCES) as [FamilyRouting];
+    expect(four.placement.size).toBe(10);
+    expect(four.rules.length).toBeLessThan(20);
+  });
+
+  test('single prefixes with many sets of ports are rules', () => {
+    const [four] = routingOf(planInput(many(2000, 1, 2000)), SOURCES) as [FamilyRouting];
+    expect(four.placement.size).toBe(0);
+    expect(four.rules.length).toBeGreaterThan(2000);
+    expect([...four.tables.keys()]).toEqual([22497]);
+  });
+
+  test('what saves most rules gets the tables', () => {
+    const [four] = routingOf(planInput([...many(40, 2, 40), ...many(0, 0, 1)]), SOURCES) as [FamilyRouting];
+    expect(four.placement.size).toBe(15);
+    expect(four.tables.size).toBe(16);
+    const wide = Array.from({ length: 100 }, (_, i) => `21.0.${i}.0/24`);
+    const [more] = routingOf(planInput([...many(40, 2, 40), { prefixes: wide, ports: [[7, 7]] }]), SOURCES) as [
+      FamilyRouting,
+    ];
+    expect(more.placement.get('tcp 7')).toBe(1);
+  });
+
+  test('more than the limit is refused with both numbers', () => {
+    expect(() => routingOf(planInput(many(3000, 2, 3000)), SOURCES)).toThrow(
+      /3001 different sets of ports.*rules.*4096/,
+    );
+    expect(() => routingOf(planInput(many(3000, 2, 3000)), SOURCES)).toThrow(/interceptor nft/);
+  });
+
+  test('a class keeps its table, and a table in use is given to no other', () => {
+    const first = routingOf(planInput(many(32, 2, 15)), SOURCES);
+    const placements = new Map(first.map((each) => [each.family, each.placement]));
+    const next = routingOf(planInput(many(32, 2, 30)), SOURCES, { placements })[0] as FamilyRouting;
+    const before = placements.get(4) as Placement;
+    for (const [text, table] of next.placement) {
+      if (before.has(text)) expect(before.get(text)).toBe(table);
+      else expect([...before.values()]).not.toContain(table);
+    }
+  });
+});
+
+/** One step of an update in the model. */
+type Step =
+  | { readonly kind: 'rule'; readonly add: boolean; readonly text: string }
+  | { readonly kind: 'route'; readonly table: number; readonly step: TableStep };
+
+describe('updates', () => {
+  /** The order of LiveRouting: gains of all tables, rules in, rules out, losses of all tables. */
+  function stepsBetween(old: FamilyRouting, now: FamilyRouting): readonly Step[] {
+    const text = (rule: unknown) =>
+      JSON.stringify(rule, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}` : value));
+    const [have, wanted] = [old.rules.map(text), now.rules.map(text)];
+    const tables = [...new Set([...old.tables.keys(), ...now.tables.keys()])].map((table) => ({
+      table,
+      changes: tableChanges(old.tables.get(table) ?? new Map(), now.tables.get(table) ?? new Map()),
+    }));
+    const routes = (part: 'gains' | 'losses') =>
+      tables.flatMap(({ table, changes }) => changes[part].map((step): Step => ({ kind: 'route', table, step })));
+    return [
+      ...routes('gains'),
+      ...wanted.filter((each) => !have.includes(each)).map((each): Step => ({ kind: 'rule', add: true, text: each })),
+      ...have
+        .filter((each) => !wanted.includes(each))
+        .toReversed()
+        .map((each): Step => ({ kind: 'rule', add: false, text: each })),
+      ...routes('losses'),
+    ];
+  }
+
+  function* states(old: FamilyRouting, now: FamilyRouting): Generator<RoutingState> {
+    const text = (rule: unknown) =>
+      JSON.stringify(rule, (_key, value: unknown) => (typeof value === 'bigint' ? `${value}` : value));
+    const rules = new Map(old.rules.map((rule) => [text(rule), rule]));
+    const known = new Map([...old.rules, ...now.rules].map((rule) => [text(rule), rule]));
+    const tables = new Map([...old.tables].map(([table, routes]) => [table, new Map(routes)]));
+    for (const step of stepsBetween(old, now)) {
+      if (step.kind === 'rule') {
+        if (step.add) rules.set(step.text, known.get(step.text) as never);
+        else rules.delete(step.text);
+      } else {
+        const table = tables.get(step.table) ?? new Map();
+        tables.set(step.table, table);
+        if (step.step.kind === 'put') table.set(keyOf(step.step.route.prefix), step.step.route);
+        else table.delete(keyOf(step.step.route.prefix));
+      }
+      yield { rules: [...rules.values()], tables };
+    }
+  }
+
+  test('between any two steps every destination is answered as before or as after', () => {
+    expect(() =>
+      fc.assert(
+        fc.property(world, world, flows, (a, b, asked) => {
+          const old = routingOf(inputOf(a), SOURCES);
+          const placements = new Map(old.map((each) => [each.family, each.placement]));
+          const now = byFamily(routingOf(inputOf(b), SOURCES, { placements }));
+          for (const before of old) {
+            const after = now.get(before.family) as FamilyRouting;
+            const mine = asked.filter((flow) => isAsked(flow) && flow.family === before.family);
+            const unbound = mine.map((flow) => ({ ...flow, source: undefined }) as never);
+            const allowed = unbound.map((flow) => [steeredByRules(before, flow), steeredByRules(after, flow)]);
+            let last: RoutingState = before;
+            for (const state of states(before, after)) {
+              for (const [index, flow] of unbound.entries()) {
+                expect(allowed[index]).toContain(steeredByRules(state, flow));
+              }
+              last = state;
+            }
+            for (const [index, flow] of unbound.entries()) expect(steeredByRules(last, flow)).toBe(allowed[index]?.[1]);
+          }
+        }),
+        { numRuns: 150 },
+      ),
+    ).not.toThrow();
+  });
+
+  test('equal tables need no step', () => {
+    const table: TableRoutes = new Map([
+      [keyOf(parsePrefix('10.0.0.0/8')), { prefix: parsePrefix('10.0.0.0/8'), local: true }],
+    ]);
+    expect(tableChanges(table, new Map(table))).toEqual({ gains: [], losses: [] });
+  });
+});
