@@ -185,7 +185,7 @@ describe('the tree of chains', () => {
         boxes.push(tcp(address, address));
       }
     }
-    agree(6, boxes, packetsAt(boxes.filter((_, i) => i % 31 === 0)));
+    expect(agree(6, boxes, packetsAt(boxes.filter((_, i) => i % 31 === 0)))).toBeLessThan(boxes.length);
   });
 
   test('one box more changes few chains', () => {

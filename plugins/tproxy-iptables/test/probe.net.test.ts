@@ -9,7 +9,9 @@ import { instance, signal, state } from './variants.ts';
 
 const WEB = { prefixes: ['203.0.113.0/24'], ports: [[443, 443]] as const };
 const path = process.env['PATH'] ?? '';
-const auto = () => new TproxyInstance(tproxyIptables);
+function auto(): TproxyInstance {
+  return new TproxyInstance(tproxyIptables);
+}
 
 let folder = '';
 beforeEach(() => {
