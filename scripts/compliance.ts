@@ -9,8 +9,12 @@ import {
   EXPLICIT_TCP_CASES,
   HOOK_CASES,
   reexecInUserNamespace,
+  TCP_FORWARD_CASES,
   TCP_OUTPUT_CASES,
   TestNetwork,
+  UDP_FORWARD_CASES,
+  UDP_OUTPUT_CASES,
+  type ComplianceCase,
 } from '@weir/core/testing';
 
 const PACKAGES = ['nft', 'tproxy-iptables', 'ebpf-sklookup', 'tun', 'proxy'];
@@ -28,11 +32,25 @@ async function definitions(): Promise<ReadonlyArray<InterceptorDefinition<never>
   return plugins.flatMap(({ interceptors = [] }) => interceptors).filter(({ built }) => built !== false);
 }
 
+/** What an interceptor says that it can do, it must do. */
+function flowCases({ capabilities }: InterceptorDefinition<never>): readonly ComplianceCase[] {
+  const { transparent, networks, scopes } = capabilities;
+  if (!transparent) return EXPLICIT_TCP_CASES;
+  const has = (protocol: 'tcp' | 'udp', scope: 'output' | 'forward') =>
+    scopes.includes(scope) && networks.some((network) => network.protocol === protocol);
+  return [
+    ...(has('tcp', 'output') ? TCP_OUTPUT_CASES : []),
+    ...(has('udp', 'output') ? UDP_OUTPUT_CASES : []),
+    ...(has('tcp', 'forward') ? TCP_FORWARD_CASES : []),
+    ...(has('udp', 'forward') ? UDP_FORWARD_CASES : []),
+  ];
+}
+
 /** Hooks come last: they leave this process in other namespaces. */
 function casesFor(definition: InterceptorDefinition<never>): readonly Case[] {
   const { transparent } = definition.capabilities;
   const environment = { interceptor: definition.id, explicit: !transparent };
-  const flows = transparent ? TCP_OUTPUT_CASES : EXPLICIT_TCP_CASES;
+  const flows = flowCases(definition);
   const hooks = transparent ? HOOK_CASES : [];
   return [
     ...flows.map(({ name, timeoutMs, run }) => ({ name, timeoutMs, run: () => run(environment) })),

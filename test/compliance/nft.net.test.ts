@@ -1,11 +1,27 @@
 // oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
-import { requires, TCP_OUTPUT_CASES, type ComplianceEnvironment } from '@weir/core/testing';
+import {
+  requires,
+  TCP_FORWARD_CASES,
+  TCP_OUTPUT_CASES,
+  UDP_FORWARD_CASES,
+  UDP_OUTPUT_CASES,
+  type ComplianceEnvironment,
+} from '@weir/core/testing';
 import { describe, test } from 'vitest';
 
 const environment: ComplianceEnvironment = { interceptor: 'nft' };
 
-describe.skipIf(requires('namespaces', 'nft', 'ipv6', 'curl', 'ping'))('nft', () => {
-  for (const { name, timeoutMs, run } of TCP_OUTPUT_CASES) {
-    test(name, { timeout: timeoutMs }, () => run(environment));
-  }
-});
+const LISTS = {
+  'nft, tcp': TCP_OUTPUT_CASES,
+  'nft, udp': UDP_OUTPUT_CASES,
+  'nft, tcp forwarded': TCP_FORWARD_CASES,
+  'nft, udp forwarded': UDP_FORWARD_CASES,
+};
+
+for (const [title, cases] of Object.entries(LISTS)) {
+  describe.skipIf(requires('namespaces', 'nft', 'ipv6', 'curl', 'ping'))(title, () => {
+    for (const { name, timeoutMs, run } of cases) {
+      test(name, { timeout: timeoutMs }, () => run(environment));
+    }
+  });
+}

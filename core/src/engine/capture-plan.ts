@@ -50,9 +50,13 @@ const CANARY_ADDRESSES: Readonly<Record<Family, string>> = { 4: '192.0.2.1', 6: 
 /** Canary ports are apart by slot, so that owners that start at once do not take each other's. */
 const CANARY_PORT = 64_000;
 
-/** One canary per family × protocol that the configuration captures and the host has. */
+/**
+ * One canary per family × protocol that the configuration captures and the host has. None where only forwarded traffic is
+ * captured: this host can send nothing that comes from outside.
+ */
 export function canariesFor(configuration: Configuration, facts: HostFacts, slot: number): readonly Canary[] {
   const canaries: Canary[] = [];
+  if (!configuration.capture.scopes.includes('output')) return canaries;
   for (const family of [4, 6] as const) {
     if (family === 6 && !facts.ipv6) continue;
     for (const protocol of ['tcp', 'udp'] as const) {

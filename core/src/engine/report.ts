@@ -28,6 +28,8 @@ export interface SelectionReport {
   readonly selected?: string;
   /** False when only explicit capture (proxy) is running. */
   readonly transparent: boolean;
+  /** Captured traffic of which no canary has shown that it arrives: none can come from outside. */
+  readonly unproven?: readonly 'forward'[];
 }
 
 export interface ServiceReport {

@@ -10,6 +10,9 @@ import type { Configuration } from '../config/model.ts';
 import type { SelectionEntry, SelectionOutcome, SelectionReport } from './report.ts';
 import { listenerFault } from './service-listeners.ts';
 
+/** Said of a selected one that captures forwarded traffic. */
+const UNPROVEN = 'forwarded traffic is not proven by a test flow, which would have to come from outside';
+
 /** What a candidate needs to be tried; the engine implements it. */
 export interface Trial {
   /** Makes an instance; nothing of the host changes. */
@@ -153,11 +156,12 @@ export async function select(
       logReport(log, { entries, transparent: false });
       throw error;
     }
-    enter(definition, 'selected', factsText(probe));
+    const { transparent } = definition.capabilities;
+    const unproven = transparent && configuration.capture.scopes.includes('forward') ? (['forward'] as const) : [];
+    enter(definition, 'selected', [factsText(probe), ...unproven.map(() => UNPROVEN)].join('; '));
     for (const rest of candidates.slice(place + 1)) enter(rest, 'not-tried', `${definition.id} was selected`);
     log.info({ interceptor: definition.id }, `using ${definition.id} interceptor`);
-    const { transparent } = definition.capabilities;
-    const report: SelectionReport = { entries, selected: definition.id, transparent };
+    const report: SelectionReport = { entries, selected: definition.id, transparent, unproven };
     logReport(log, report);
     if (!transparent) {
       const unreachable = configuration.services.filter(({ listen }) => listen === undefined).map(({ name }) => name);

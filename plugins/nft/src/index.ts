@@ -17,7 +17,7 @@ export const nft = defineInterceptor({
       { family: 4, protocol: 'udp' },
       { family: 6, protocol: 'udp' },
     ],
-    scopes: ['output'],
+    scopes: ['output', 'forward'],
     transparent: true,
     preservesSource: true,
     owners: ['uid', 'gid'],

@@ -10,7 +10,6 @@ import {
   type PlanInput,
   type PointSpec,
   type ProbeResult,
-  UnsupportedError,
 } from '@weir/core';
 import { OBJECT } from './listing.ts';
 import { LiveTable } from './live-table.ts';
@@ -48,12 +47,6 @@ export class NftInterceptor implements Interceptor {
   async start(input: PlanInput, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#running) throw new TypeError('start() was called twice without stop().');
-    if (input.set.scopes.forward) {
-      throw new UnsupportedError({
-        problem: 'The nft interceptor does not steer forwarded traffic yet.',
-        remedy: 'Forward comes later; leave `forward` out of `capture.scopes`.',
-      });
-    }
     this.#ruleset ??= new Ruleset();
     const running = { table: new LiveTable(this.#ruleset, input), routing: new LiveTproxyRouting(input) };
     try {

@@ -2,8 +2,10 @@
  * The table `inet weir_<owner>` as data: pure, and the only place that says what our rules are.
  *
  *   out        local flows: a new one that `pick` claims gets the conntrack mark; claimed ones get the packet mark
- *   pre        claimed flows go to the capture points (tproxy), and are refused when nobody listens there
- *   pick       is this new flow captured?            claim   sets the conntrack mark
+ *   pre        what comes in by the named interfaces is shown to `enter`; claimed flows, of whatever origin, go to the
+ *              capture points (tproxy), and are refused when nobody listens there
+ *   pick       is this new local flow captured?      enter   is this new flow from outside?
+ *   claim      sets the conntrack mark
  *   unrouted   what has no other route than ours and was not claimed is refused at once, instead of lost on lo
  *
  * The decision is made once for each flow and kept in the conntrack mark, so that flows older than a change of the sets
@@ -132,20 +134,42 @@ const NOT_ELSEWHERE: readonly NftStatement[] = [
   RETURN,
 ];
 
-/** Chains of `pick`: who decides whether a new flow is captured. Empty rules steer nothing new (draining). */
-function pickChains(
-  input: PlanInput,
-  sets: readonly PlacedSet[],
-): ReadonlyArray<{ readonly name: string; readonly rules: ReadonlyArray<readonly NftStatement[]> }> {
-  const { only, except } = input.set.owners;
+interface PlainChain {
+  readonly name: string;
+  readonly rules: ReadonlyArray<readonly NftStatement[]>;
+}
+
+/** Chains that say whether a new flow is captured: `pick` for local ones, `enter` for those from outside. */
+function pickChains(input: PlanInput, sets: readonly PlacedSet[]): readonly PlainChain[] {
+  const { scopes, owners } = input.set;
   const destinations = [...lookUps(sets, ['own']), NOT_ELSEWHERE, ...lookUps(sets, ['any', 'src'])];
-  if (!choosesOwners(input.set)) return [{ name: 'pick', rules: [NOT_A_SYN, ...destinations] }];
+  const all = [NOT_A_SYN, ...destinations];
+  const entering: readonly PlainChain[] = scopes.forward ? [{ name: 'enter', rules: all }] : [];
+  if (!scopes.output) return entering;
+  const { only, except } = owners;
+  if (!choosesOwners(input.set)) {
+    // One chain is enough for both.
+    if (scopes.forward)
+      return [
+        { name: 'pick', rules: all },
+        { name: 'enter', rules: [[go('pick')]] },
+      ];
+    return [{ name: 'pick', rules: all }];
+  }
   const first = [NOT_A_SYN, ...lookUps(sets, ['canary']), ...except.map((owner) => [ownerMatch(owner), RETURN])];
-  if (only.length === 0) return [{ name: 'pick', rules: [...first, ...destinations] }];
+  const chosen =
+    only.length === 0 ? [[go('destination')]] : only.map((owner) => [ownerMatch(owner), go('destination')]);
   return [
     { name: 'destination', rules: destinations },
-    { name: 'pick', rules: [...first, ...only.map((owner) => [ownerMatch(owner), go('destination')])] },
+    { name: 'pick', rules: [...first, ...chosen] },
+    ...(scopes.forward ? [{ name: 'enter', rules: [NOT_A_SYN, [go('destination')]] }] : []),
   ];
+}
+
+/** Packets that came in by one of these. */
+function enteredBy(interfaces: readonly string[]): NftStatement {
+  const [first = '', ...more] = [...new Set(interfaces)];
+  return equal(meta('iifname'), more.length === 0 ? first : anyOf(first, ...more));
 }
 
 /** Priority `mangle`: after conntrack, before NAT. */
@@ -155,6 +179,7 @@ const MANGLE = -150;
 export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining: boolean): readonly TableChain[] {
   const table = tableName(input.owner);
   const { mask, captureMark, bypassMark } = input.numbers;
+  const { output, forward } = input.set.scopes;
   const claimed = equal(and(ct('mark'), mask), captureMark);
   const unclaimed = equal(and(ct('mark'), mask), 0);
   const common: ReadonlyArray<readonly NftStatement[]> = [
@@ -197,19 +222,24 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
     [claimed, { reject: { type: 'icmpx', expr: 'port-unreachable' } }],
   ];
   const picks = pickChains(input, sets).map(({ name, rules }) => plain(name, draining ? [] : rules));
+  const enters = forward ? [[enteredBy(forward.interfaces), NEW, unclaimed, jump('enter')]] : [];
   return [
     plain('claim', [[marked(ct('mark'), input.numbers)]]),
     ...picks,
-    base('pre', 'filter', 'prerouting', MANGLE, [...common, ...deliver, ...nobody]),
-    base('out', 'route', 'output', MANGLE, [
-      ...common,
-      [NEW, unclaimed, jump('pick')],
-      [claimed, marked(meta('mark'), input.numbers)],
-    ]),
-    base('unrouted', 'filter', 'output', MANGLE + 5, [
-      [...unrouted, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
-      [...unrouted, { reject: { type: 'icmpx', expr: 'no-route' } }],
-    ]),
+    base('pre', 'filter', 'prerouting', MANGLE, [...common, ...enters, ...deliver, ...nobody]),
+    ...(output
+      ? [
+          base('out', 'route', 'output', MANGLE, [
+            ...common,
+            [NEW, unclaimed, jump('pick')],
+            [claimed, marked(meta('mark'), input.numbers)],
+          ]),
+          base('unrouted', 'filter', 'output', MANGLE + 5, [
+            [...unrouted, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
+            [...unrouted, { reject: { type: 'icmpx', expr: 'no-route' } }],
+          ]),
+        ]
+      : []),
   ];
 }
 

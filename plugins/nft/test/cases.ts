@@ -1,7 +1,7 @@
 /** Inputs with a golden file each; the kernel tests feed the same ones to the real tools. */
 import type { PlanInput } from '@weir/core';
 import { nft } from '../src/index.ts';
-import { FACTS, NUMBERS, planInput } from './input.ts';
+import { FACTS, NUMBERS, planInput, point } from './input.ts';
 
 export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanInput }> = [
   {
@@ -49,6 +49,33 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
           ],
           except: [{ kind: 'uid', first: 1042, last: 1042 }],
         },
+      },
+    ),
+  },
+  {
+    name: 'local-and-forwarded',
+    input: planInput(
+      [{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]], protocols: ['tcp', 'udp'] }],
+      { points: [point(4, 15001), point(6, 15001), point(4, 15002, 'udp'), point(6, 15002, 'udp')] },
+      { scopes: { output: true, forward: { interfaces: ['eth1', 'br-lan.7'] } } },
+    ),
+  },
+  {
+    name: 'forwarded-alone',
+    input: planInput(
+      [{ prefixes: ['203.0.113.0/24'] }],
+      {},
+      { canaries: [], scopes: { output: false, forward: { interfaces: ['eth1'] } } },
+    ),
+  },
+  {
+    name: 'owners-of-sockets-and-forwarded',
+    input: planInput(
+      [{ prefixes: ['203.0.113.0/24'] }],
+      {},
+      {
+        scopes: { output: true, forward: { interfaces: ['eth1'] } },
+        owners: { only: [], except: [{ kind: 'uid', first: 1000, last: 1000 }] },
       },
     ),
   },

@@ -39,15 +39,15 @@ export interface TestService {
   readonly protocols?: ReadonlyArray<'tcp' | 'udp'>;
 }
 
-export function point(family: 4 | 6, port: number, fd = -1): BoundPoint {
+export function point(family: 4 | 6, port: number, protocol: 'tcp' | 'udp' = 'tcp'): BoundPoint {
   return {
-    id: `tcp${family}`,
-    network: { family, protocol: 'tcp' },
+    id: `${protocol}${family}`,
+    network: { family, protocol },
     bind: { address: family === 4 ? '127.0.0.1' : '::1', port: 0 },
     transparent: true,
     original: { via: 'socket-name' },
     port,
-    fds: [fd],
+    fds: [-1],
   };
 }
 

@@ -93,14 +93,6 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     expect(weir.host.made).toEqual([]);
   });
 
-  test('forwarded traffic is refused for now, with the reason', async () => {
-    enterFreshNamespace();
-    await using weir = new Instance();
-    const input = weir.input([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
-    await expect(weir.start(input)).rejects.toThrow(UnsupportedError);
-    await expect(weir.start(input)).rejects.toThrow(/Forward comes later/);
-  });
-
   test('stop twice, stop without start, stop after provision', async () => {
     enterFreshNamespace();
     const before = state();

@@ -213,7 +213,8 @@ async function ownDial(stage: Stage): Promise<void> {
   });
   for (const side of SIDES) assert.equal(await server(stage, `${side.capturedHost}:7000`), 'real');
   const flows = await weir.admin.flows(10);
-  assert.deepEqual(flows.map(({ upstream }) => upstream?.address).toSorted(), SIDES.map((s) => s.captured).toSorted());
+  const upstreams = new Set(flows.map(({ upstream }) => upstream?.address));
+  assert.deepEqual(upstreams, new Set(SIDES.map(({ captured }) => captured)));
   assert.equal(flows.length, 2, 'one session per client: Weir has not captured itself');
 }
 

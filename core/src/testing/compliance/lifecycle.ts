@@ -112,7 +112,7 @@ async function drift(stage: Stage): Promise<void> {
   const until = Date.now() + 15_000;
   for (const target of stage.targets()) {
     for (;;) {
-      const { outcomes } = await runClients(stage.host, target, { mode: 'exchange', timeoutMs: 1000 });
+      const { outcomes } = await runClients(stage.client, target, { mode: 'exchange', timeoutMs: 1000 });
       if (outcomes['eof'] === 1) break;
       assert.ok(Date.now() < until, `${target} is not captured again: ${JSON.stringify(outcomes)}`);
     }

@@ -248,7 +248,6 @@ export const COMMON_STEERING_CASES: readonly StagedCase[] = [
     routed: true,
   }),
   onStage("Weir's own dial to a captured address arrives at the real host", ownDial, { routed: true }),
-  onStage('a connection with the bypass mark is not captured', bypassMark, { routed: true }),
   onStage('exclusions reach the real host', exclusions, { routed: true }),
   onStage('the longest prefix wins, then the narrower port range', precedence),
   onStage('a service with sources takes only flows from them', sources, { routed: true }),
@@ -257,6 +256,7 @@ export const COMMON_STEERING_CASES: readonly StagedCase[] = [
 
 export const STEERING_CASES: readonly StagedCase[] = [
   ...COMMON_STEERING_CASES,
+  onStage('a connection with the bypass mark is not captured', bypassMark, { routed: true }),
   onStage('capturing everything leaves sessions from outside, own services and own dials alone', everything, {
     routed: true,
   }),

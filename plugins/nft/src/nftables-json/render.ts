@@ -36,9 +36,21 @@ export function renderExpression(expression: NftExpression): string {
   return `${renderExpression(left)} ${sign} ${isMark(left) ? hex(right) : renderExpression(right)}`;
 }
 
+/** Names of devices are quoted: they may hold dots and dashes. */
+function renderNames(right: NftExpression): string {
+  if (typeof right === 'string') return `"${right}"`;
+  if (typeof right === 'object' && 'set' in right) return `{ ${right.set.map(renderNames).join(', ')} }`;
+  return renderExpression(right);
+}
+
+function isDeviceName(left: NftExpression): boolean {
+  return typeof left === 'object' && 'meta' in left && left.meta.key === 'iifname';
+}
+
 function renderMatch({ op, left, right }: NftMatch): string {
   // `a & b c` would be read as something else.
   const operator = op === '!=' ? '!= ' : typeof left === 'object' && '&' in left ? '== ' : '';
+  if (isDeviceName(left)) return `${renderExpression(left)} ${operator}${renderNames(right)}`;
   return `${renderExpression(left)} ${operator}${isMark(left) ? hex(right) : renderExpression(right)}`;
 }
 
