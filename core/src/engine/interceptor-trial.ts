@@ -64,7 +64,11 @@ export class InterceptorTrial implements Trial {
       signal.throwIfAborted();
       await interceptor.start(this.#parts.planInput(points), signal);
       if (definition.capabilities.transparent && definition.capabilities.scopes.includes('output')) {
-        await canaryWatch.prove(canaries, numbers.bypassMark, signal);
+        const { networks } = definition.capabilities;
+        const captured = canaries.filter(({ family, protocol }) =>
+          networks.some((network) => network.family === family && network.protocol === protocol),
+        );
+        await canaryWatch.prove(captured, numbers.bypassMark, signal);
       }
     } catch (error) {
       await this.#rollBack(interceptor);
