@@ -94,6 +94,14 @@ const ILLS: readonly Ill[] = [
     mended: ['tproxy-iptables'],
   },
   {
+    name: 'a rule before ours that takes everything',
+    lines: 'ip rule add pref 100 lookup main',
+    check: 'preferences',
+    severity: 'problem',
+    what: /`ip rule pref 100 lookup 254 protocol \d+` takes every packet before Weir's rules are asked/,
+    mended: ['nft'],
+  },
+  {
     name: 'our preference behind main taken',
     lines: 'ip rule add pref 32800 lookup 777',
     check: 'preferences',

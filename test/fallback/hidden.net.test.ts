@@ -4,12 +4,25 @@ import { requires, WeirProcess, weirCommand } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { CHAIN, GROUPS, hide, LISTENER, outcomes, Scene, TRANSPARENT } from './chain.ts';
 
+/** What every log line has. */
+interface LogLine {
+  readonly level: number;
+  readonly time: number;
+  readonly pid: number;
+  readonly msg: string;
+  readonly event: string;
+}
+
 /** The log line of the selection. */
 function logged(stderr: string): SelectionReport {
   const lines = stderr.split('\n').filter((line) => line.includes('"event":"selection"'));
   expect(lines).toHaveLength(1);
-  const { entries, selected, transparent } = JSON.parse(lines[0] ?? '') as SelectionReport;
-  return { entries, ...(selected === undefined ? {} : { selected }), transparent };
+  const { level, time, pid, msg, event, ...report } = JSON.parse(lines[0] ?? '') as SelectionReport & LogLine;
+  expect([level, event]).toEqual([30, 'selection']);
+  expect(time).toBeGreaterThan(0);
+  expect(pid).toBeGreaterThan(0);
+  expect(msg).toBe(`selection: ${outcomes(report)}`);
+  return report;
 }
 
 describe.skipIf(requires('namespaces', 'root', 'curl', ...GROUPS))('auto', () => {

@@ -1,7 +1,7 @@
 /** Rules and routes of others that stand where Weir's would. Checks `preferences` and `tables`. */
 import type { Family } from '../api/flow.ts';
 import { listRoutes } from '../sys/netlink/route.ts';
-import { formatRule, listRules, type RoutingRule } from '../sys/netlink/rule.ts';
+import { formatRule, listRules, type ListedRule } from '../sys/netlink/rule.ts';
 import { NETLINK_ROUTE } from '../sys/netlink/constants.ts';
 import { NetlinkSocket } from '../sys/netlink/socket.ts';
 import type { DoctorContext } from './context.ts';
@@ -15,7 +15,7 @@ const LAST_PREFERENCE = 32_000;
 const FIRST_TABLE = 24_000;
 const LAST_TABLE = 60_000;
 
-export interface ForeignRule extends RoutingRule {
+export interface ForeignRule extends ListedRule {
   readonly text: string;
 }
 
@@ -38,6 +38,14 @@ function freeBlock(first: number, last: number, taken: readonly number[]): numbe
   return undefined;
 }
 
+/** The last block below a preference that nobody uses; 0 is the kernel's own rule. */
+function blockBefore(preference: number, taken: readonly number[]): number | undefined {
+  for (let start = preference - BLOCK; start >= 1; start--) {
+    if (!taken.some((value) => inBlock(value, start))) return start;
+  }
+  return undefined;
+}
+
 function collision(
   check: 'preferences' | 'tables',
   what: string,
@@ -50,6 +58,35 @@ function collision(
     ...finding,
     remedy: `Set ${key}: ${free} in the configuration.`,
     setting: { key, value: free },
+  };
+}
+
+/** Rules that are asked before ours, take every packet, and have a route for it: marks then lead nowhere. */
+function overtaking(rules: readonly ForeignRule[], first: number): readonly ForeignRule[] {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  const defaults = FAMILIES.flatMap((family) =>
+    listRoutes(socket, family)
+      .filter(({ destination }) => destination.length === 0)
+      .map(({ table }) => `${family} ${table}`),
+  );
+  return rules.filter(({ preference, complete, action, family, table, not, from, to, iif, fwmark, uids, ...rest }) => {
+    const selective = [not, from, to, iif, fwmark, uids, rest.ipProtocol, rest.ports].some(
+      (part) => part !== undefined,
+    );
+    return (
+      preference < first && complete && !selective && action === undefined && defaults.includes(`${family} ${table}`)
+    );
+  });
+}
+
+function overtaken(rule: ForeignRule, earlier: number | undefined): Finding {
+  const what = `\`${rule.text}\` takes every packet before Weir's rules are asked`;
+  const finding = { check: 'preferences', severity: 'problem', what } as const;
+  if (earlier === undefined) return { ...finding, remedy: 'Give that rule a preference behind those of Weir.' };
+  return {
+    ...finding,
+    remedy: `Set capture.preference: ${earlier} in the configuration.`,
+    setting: { key: 'capture.preference', value: earlier },
   };
 }
 
@@ -78,7 +115,11 @@ export function checkPreferences({ numbers }: Pick<DoctorContext, 'numbers'>): r
       command: `${ip} rule del pref ${preference}`,
     };
   });
-  if (findings.length + behindMain.length > 0) return [...findings, ...behindMain];
+  const early = overtaking(rules, first);
+  const earliest = Math.min(...early.map(({ preference }) => preference));
+  const before = early.length === 0 ? undefined : blockBefore(earliest, taken);
+  const all = [...findings, ...early.map((rule) => overtaken(rule, before)), ...behindMain];
+  if (all.length > 0) return all;
   return [fine('preferences', `the rule preferences ${first}–${first + BLOCK - 1} and ${behind} are free or Weir's`)];
 }
 
