@@ -1,9 +1,11 @@
 /** As an ordinary user without any capability: it runs, says what it cannot do, and keeps its state to itself. */
 import { requires, weirCommand, type HostProcess, type RunResult } from '@weir/core/testing';
 import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { document, Scene, service } from './scene.ts';
 
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
 const USER = 65_534;
 const DROP = [
   'setpriv',
@@ -22,7 +24,11 @@ const ENV = { XDG_RUNTIME_DIR: undefined, WEIR_STATE_ROOT: undefined, WEIR_CONFI
 /** A scene with a /tmp of its own and the configuration in it. */
 async function prepare(config = document([service('web', 8001, LISTEN)], { interceptor: 'auto' })): Promise<Scene> {
   const scene = await Scene.create();
-  await scene.host.check(['mount', '-t', 'tmpfs', '-o', 'mode=1777', 'tmpfs', '/tmp']);
+  // The project itself may lie below /tmp: it is kept in its place.
+  const mount =
+    'mkdir /run/project; mount --bind "$1" /run/project; mount -t tmpfs -o mode=1777 tmpfs /tmp; ' +
+    '[ -d "$1" ] || { mkdir -p "$1"; mount --bind /run/project "$1"; }';
+  await scene.host.check(['sh', '-ec', mount, 'sh', ROOT]);
   writeFileSync(scene.host.path(FILE), JSON.stringify(config), { mode: 0o644 });
   return scene;
 }
