@@ -6,7 +6,7 @@ import type { StandardSchema } from './schema.ts';
 export interface Question {
   /** Lower case, without the trailing dot; the root is the empty string. */
   readonly name: string;
-  /** As in the IANA registry: `A`, `AAAA`, `PTR`; unknown ones as `TYPE65`. */
+  /** As in the IANA registry: `A`, `AAAA`, `PTR`, `HTTPS`; unknown ones as `TYPE259`. */
   readonly type: string;
   /** Always `IN` today. */
   readonly class: string;

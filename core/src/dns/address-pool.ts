@@ -1,18 +1,14 @@
 /**
- * Addresses for names. An address is the hash of its name, brought into the range, so that every host with the same
- * ranges gives a name the same address; where two names fall on one address, the later one takes the next that is free.
- * Configured names are assigned first and in sorted order, so that hosts agree on all of them, collisions included.
- * An assignment is for the life of the pool: an address never changes its name, and no name its address.
+ * Addresses for names; which ones, `address-range.ts` says. Configured names are assigned first and in sorted order, so
+ * that hosts agree on all of them, collisions included. While a name has its addresses, no other name gets one of them:
+ * also not the address that it had before it came into the configuration, or went out of it.
  */
-import { createHash } from 'node:crypto';
 import { ResolveError } from '../api/errors.ts';
 import type { Family, Prefix } from '../api/flow.ts';
-import { formatPrefix, numberToAddress, prefixBounds, widthOf } from '../capture/address.ts';
+import { addressToNumber, familyOf, formatPrefix, isAddress, widthOf } from '../capture/address.ts';
+import { AddressRange } from './address-range.ts';
 
-/** The first addresses of a range that no name ever gets: Weir's own use (self-test, devices). */
-const RESERVED_FIRST = 16n;
-/** A range with fewer addresses than this has no room for a reserve. */
-const SMALLEST_WITH_RESERVE = 64n;
+export { reservedAddresses } from './address-range.ts';
 
 /** A name and its addresses. */
 export interface Assignment {
@@ -20,69 +16,25 @@ export interface Assignment {
   readonly name: string;
   readonly ipv4?: string;
   readonly ipv6?: string;
+  /** Addresses that were its own, and that clients may still have; absent: none. */
+  readonly former?: readonly string[];
 }
 
-/** The addresses of a range that names may get, both inclusive. */
-interface Allocatable {
-  readonly first: bigint;
-  readonly size: bigint;
+/** What the pool knows of a name beside its addresses. */
+export interface NameUse {
+  /** Named by the configuration itself, and not only wanted by a pattern. */
+  readonly configured: boolean;
+  /** Monotonic milliseconds of the last answer or flow. */
+  readonly usedAt: number;
+  /** Another name had the IPv4 address that its hash gives, so that other hosts may have chosen otherwise. */
+  readonly displaced: boolean;
 }
 
-/**
- * Network address and broadcast are never given to names, except in ranges of one or two addresses (RFC 3021), nor are
- * the first 16 of a range that has at least 64.
- */
-function allocatable(range: Prefix): Allocatable {
-  const [low, high] = prefixBounds(range);
-  const size = high - low + 1n;
-  if (size <= 2n) return { first: low, size };
-  const first = low + (size >= SMALLEST_WITH_RESERVE ? RESERVED_FIRST : 1n);
-  return { first, size: high - first };
-}
-
-/** The first addresses of a range, which no name gets; empty in ranges too small to keep any back. */
-export function reservedAddresses(range: Prefix): readonly string[] {
-  const { first } = allocatable(range);
-  const reserved: string[] = [];
-  for (let address = range.address + 1n; address < first; address++) {
-    reserved.push(numberToAddress(range.family, address));
-  }
-  return reserved;
-}
-
-function hashOf(family: Family, name: string): bigint {
-  const digest = createHash('sha256').update(`${family} ${name}`).digest();
-  return (digest.readBigUInt64BE(0) << 64n) | digest.readBigUInt64BE(8);
-}
-
-/** One range and what is taken of it. */
-class Range {
-  readonly prefix: Prefix;
-  readonly #allocatable: Allocatable;
-  #taken = 0;
-
-  constructor(prefix: Prefix) {
-    this.prefix = prefix;
-    this.#allocatable = allocatable(prefix);
-  }
-
-  get full(): boolean {
-    return BigInt(this.#taken) >= this.#allocatable.size;
-  }
-
-  /** The address for `name`; the range must not be full. */
-  take(name: string, isTaken: (address: string) => boolean): string {
-    const { first, size } = this.#allocatable;
-    let offset = hashOf(this.prefix.family, name) % size;
-    for (;;) {
-      const address = numberToAddress(this.prefix.family, first + offset);
-      if (!isTaken(address)) {
-        this.#taken++;
-        return address;
-      }
-      offset = (offset + 1n) % size;
-    }
-  }
+interface Entry {
+  assignment: Assignment;
+  configured: boolean;
+  usedAt: number;
+  displaced: boolean;
 }
 
 export interface AddressPoolOptions {
@@ -92,72 +44,178 @@ export interface AddressPoolOptions {
   readonly families: readonly Family[];
   /** Names at most, configured ones included. */
   readonly names: number;
+  /** Mixed into the hash; empty or absent: none. */
+  readonly secret?: string;
+  /** Told of every assignment that is new or has changed, before `assign` returns. Must not throw. */
+  readonly onAssign?: (assignment: Assignment, configured: boolean) => void;
+  readonly onRelease?: (name: string) => void;
+  /** Monotonic milliseconds, for tests. */
+  readonly now?: () => number;
 }
 
 export class AddressPool {
-  readonly #ipv4: Range | undefined;
-  readonly #ipv6: Range | undefined;
-  readonly #limit: number;
-  readonly #byName = new Map<string, Assignment>();
-  readonly #byAddress = new Map<string, Assignment>();
+  readonly #options: AddressPoolOptions;
+  readonly #ranges: Readonly<Record<Family, AddressRange | undefined>>;
+  readonly #byName = new Map<string, Entry>();
+  readonly #byAddress = new Map<string, Entry>();
+  readonly #now: () => number;
+  #configured: ReadonlySet<string> = new Set();
 
   constructor(options: AddressPoolOptions) {
-    const range = (family: Family): Range | undefined => {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    const range = (family: Family): AddressRange | undefined => {
       const prefix = options.ranges.find((one) => one.family === family && one.length <= widthOf(family));
-      return prefix === undefined || !options.families.includes(family) ? undefined : new Range(prefix);
+      if (prefix === undefined || !options.families.includes(family)) return undefined;
+      return new AddressRange(prefix, options.secret ?? '');
     };
-    this.#ipv4 = range(4);
-    this.#ipv6 = range(6);
-    this.#limit = options.names;
+    this.#ranges = { 4: range(4), 6: range(6) };
   }
 
   get size(): number {
     return this.#byName.size;
   }
 
+  /** How full each range is. */
+  get use(): ReadonlyArray<{ readonly range: string; readonly taken: number; readonly size: number }> {
+    return [this.#ranges[4], this.#ranges[6]].flatMap((range) =>
+      range === undefined ? [] : [{ range: formatPrefix(range.prefix), taken: range.taken, size: range.size }],
+    );
+  }
+
   get(name: string): Assignment | undefined {
-    return this.#byName.get(name);
+    return this.#byName.get(name)?.assignment;
   }
 
-  /** Whose address this is. `address` in canonical text. */
+  /** Whose address this is, or was before its class changed. `address` in canonical text. */
   nameOf(address: string): string | undefined {
-    return this.#byAddress.get(address)?.name;
+    return this.#byAddress.get(address)?.assignment.name;
   }
 
-  assignments(): Iterable<Assignment> {
-    return this.#byName.values();
+  *assignments(): Iterable<Assignment & NameUse> {
+    for (const { assignment, configured, usedAt, displaced } of this.#byName.values()) {
+      yield { ...assignment, configured, usedAt, displaced };
+    }
+  }
+
+  /** Which names the configuration itself has, from now on. Takes effect for each name when it is assigned. */
+  configure(names: Iterable<string>): void {
+    this.#configured = new Set(names);
+  }
+
+  isConfigured(name: string): boolean {
+    return this.#configured.has(name);
   }
 
   /**
-   * The name's addresses, new ones when it has none yet: one of each family, or none at all.
+   * The name's addresses, new ones when it has none yet: one of each family, or none at all. A name that came into the
+   * configuration, or went out of it, moves to where all hosts expect it, and keeps its former address beside.
    * @throws ResolveError SERVFAIL when a range is full or `names` is reached. No address is ever taken from another name.
    */
   assign(name: string): Assignment {
+    const configured = this.#configured.has(name);
     const known = this.#byName.get(name);
-    if (known !== undefined) return known;
-    if (this.#byName.size >= this.#limit) {
+    if (known !== undefined) {
+      known.usedAt = this.#now();
+      if (known.configured !== configured) this.#reclassify(known, configured);
+      return known.assignment;
+    }
+    if (this.#byName.size >= this.#options.names) {
       throw new ResolveError('SERVFAIL', {
-        problem: `${name} gets no address: ${this.#limit} names have one already.`,
-        remedy: 'Raise limits.names, or narrow the wildcard names of the services.',
+        problem: `${name} gets no address: ${this.#options.names} names have one already.`,
+        remedy: 'Raise limits.names, or narrow the patterns of the services.',
       });
     }
-    for (const range of [this.#ipv4, this.#ipv6]) {
+    for (const range of [this.#ranges[4], this.#ranges[6]]) {
       if (!range?.full) continue;
       throw new ResolveError('SERVFAIL', {
         problem: `${name} gets no address: all of ${formatPrefix(range.prefix)} are taken.`,
-        remedy: 'Widen resolver.ranges, or narrow the wildcard names of the services.',
+        remedy: 'Widen resolver.ranges, or narrow the patterns of the services.',
       });
     }
     const isTaken = (address: string): boolean => this.#byAddress.has(address);
-    const ipv4 = this.#ipv4?.take(name, isTaken);
-    const ipv6 = this.#ipv6?.take(name, isTaken);
+    const ipv4 = this.#ranges[4]?.take(name, configured, isTaken);
+    const ipv6 = this.#ranges[6]?.take(name, configured, isTaken);
     const assignment: Assignment = {
       name,
-      ...(ipv4 === undefined ? {} : { ipv4 }),
-      ...(ipv6 === undefined ? {} : { ipv6 }),
+      ...(ipv4 === undefined ? {} : { ipv4: ipv4.address }),
+      ...(ipv6 === undefined ? {} : { ipv6: ipv6.address }),
     };
-    this.#byName.set(name, assignment);
-    for (const address of [ipv4, ipv6]) if (address !== undefined) this.#byAddress.set(address, assignment);
+    const entry = { assignment, configured, usedAt: this.#now(), displaced: ipv4?.displaced ?? false };
+    this.#enter(entry);
+    this.#options.onAssign?.(assignment, configured);
     return assignment;
+  }
+
+  /**
+   * Gives a name the addresses that it had in an earlier run.
+   * @returns false when the name, or one of its addresses, is not free, or does not lie in the ranges.
+   */
+  restore(assignment: Assignment, configured: boolean): boolean {
+    const { name, ipv4, ipv6, former = [] } = assignment;
+    if (this.#byName.has(name) || this.#byName.size >= this.#options.names) return false;
+    // A family that the host has lost or gained since: the hash says it anew.
+    if ((ipv4 === undefined) !== (this.#ranges[4] === undefined)) return false;
+    if ((ipv6 === undefined) !== (this.#ranges[6] === undefined)) return false;
+    const addresses = [ipv4, ipv6, ...former].filter((one) => one !== undefined);
+    for (const address of addresses) {
+      if (!isAddress(address) || this.#byAddress.has(address)) return false;
+      if (this.#ranges[familyOf(address)]?.has(addressToNumber(address)) !== true) return false;
+    }
+    if (new Set(addresses).size < addresses.length) return false;
+    const displaced = ipv4 !== undefined && ipv4 !== this.#ranges[4]?.natural(name, configured);
+    this.#enter({ assignment, configured, usedAt: this.#now(), displaced });
+    for (const address of addresses) this.#ranges[familyOf(address)]?.count(addressToNumber(address), 1);
+    return true;
+  }
+
+  /** Notes that somebody uses the name. */
+  touch(name: string): void {
+    const entry = this.#byName.get(name);
+    if (entry !== undefined) entry.usedAt = this.#now();
+  }
+
+  /** Takes back all addresses of a name; others may get them. */
+  release(name: string): Assignment | undefined {
+    const entry = this.#byName.get(name);
+    if (entry === undefined) return undefined;
+    const { ipv4, ipv6, former = [] } = entry.assignment;
+    for (const address of [ipv4, ipv6, ...former]) {
+      if (address === undefined) continue;
+      this.#byAddress.delete(address);
+      this.#ranges[familyOf(address)]?.count(addressToNumber(address), -1);
+    }
+    this.#byName.delete(name);
+    this.#options.onRelease?.(name);
+    return entry.assignment;
+  }
+
+  #enter(entry: Entry): void {
+    const { name, ipv4, ipv6, former = [] } = entry.assignment;
+    this.#byName.set(name, entry);
+    for (const address of [ipv4, ipv6, ...former]) if (address !== undefined) this.#byAddress.set(address, entry);
+  }
+
+  #reclassify(entry: Entry, configured: boolean): void {
+    const { name, ipv4, former = [] } = entry.assignment;
+    entry.configured = configured;
+    const range = this.#ranges[4];
+    const moves = ipv4 !== undefined && range !== undefined && !range.belongs(addressToNumber(ipv4), configured);
+    if (moves && !range.full) {
+      // It may have been there before.
+      const back = former.find(
+        (address) => familyOf(address) === 4 && range.belongs(addressToNumber(address), configured),
+      );
+      const taken = back === undefined ? range.take(name, configured, (one) => this.#byAddress.has(one)) : undefined;
+      const address = back ?? (taken as { readonly address: string }).address;
+      entry.assignment = {
+        ...entry.assignment,
+        ipv4: address,
+        former: [...former.filter((one) => one !== address), ipv4],
+      };
+      entry.displaced = taken?.displaced ?? false;
+      this.#byAddress.set(address, entry);
+    }
+    this.#options.onAssign?.(entry.assignment, configured);
   }
 }

@@ -11,6 +11,8 @@ export interface DnsCounters {
   answeredAssigned: number;
   /** Answered from the hosts file. */
   answeredHosts: number;
+  /** Answered for an address of the assigned ranges: its name, or that it has none. */
+  answeredReverse: number;
   /** Answered with an upstream's bytes. */
   answeredForwarded: number;
   /** Answered as `resolver.unanswerable` says, because no resolver knew. */
@@ -42,6 +44,15 @@ export interface DnsCounters {
   upstreamErrors: number;
   /** A response with a wrong id or question: late, or forged. */
   upstreamMismatched: number;
+  /** Answers of upstreams that were given again. */
+  cacheHits: number;
+  cacheMisses: number;
+  /** Answers given after their time, because no upstream answered. */
+  cacheStale: number;
+  /** Queries that waited for the answer to an equal one. */
+  queriesCoalesced: number;
+  /** Answers with a private address that `resolver.rebinding` forbids. */
+  rebindingBlocked: number;
   lookups: number;
   lookupCacheHits: number;
   lookupsCoalesced: number;
@@ -50,6 +61,12 @@ export interface DnsCounters {
   assigned: number;
   /** Names that got none, because all are taken or `limits.names` is reached. */
   poolExhausted: number;
+  /** Names whose addresses were taken back, because nobody used them for long. */
+  released: number;
+  /** Names that got the addresses of an earlier run. */
+  restored: number;
+  /** Assignments that could not be written down. */
+  mapErrors: number;
 }
 
 export function createDnsCounters(): DnsCounters {
@@ -61,6 +78,7 @@ export function createDnsCounters(): DnsCounters {
     queriesOther: 0,
     answeredAssigned: 0,
     answeredHosts: 0,
+    answeredReverse: 0,
     answeredForwarded: 0,
     answeredUnanswerable: 0,
     responsesNoerror: 0,
@@ -82,12 +100,20 @@ export function createDnsCounters(): DnsCounters {
     upstreamTimeouts: 0,
     upstreamErrors: 0,
     upstreamMismatched: 0,
+    cacheHits: 0,
+    cacheMisses: 0,
+    cacheStale: 0,
+    queriesCoalesced: 0,
+    rebindingBlocked: 0,
     lookups: 0,
     lookupCacheHits: 0,
     lookupsCoalesced: 0,
     lookupsFailed: 0,
     assigned: 0,
     poolExhausted: 0,
+    released: 0,
+    restored: 0,
+    mapErrors: 0,
   };
 }
 

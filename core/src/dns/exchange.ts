@@ -43,6 +43,16 @@ export interface ExchangeOptions {
   readonly onMismatch: () => void;
 }
 
+/** Waits for what others may wait for as well. @throws ExchangeError `aborted` when this one gives up. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(new ExchangeError('aborted', 'the query was given up', signal.reason));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
+
 /** What a socket's events mean for the exchange. */
 interface Conversation {
   readonly query: Buffer;
@@ -51,7 +61,8 @@ interface Conversation {
   readonly fail: (error: unknown) => void;
 }
 
-function failureOf(error: unknown): ExchangeError {
+/** What went wrong with a socket, as an upstream's failure. */
+export function failureOf(error: unknown): ExchangeError {
   const code = (error as { code?: unknown }).code;
   const text = error instanceof Error ? error.message : String(error);
   return new ExchangeError(code === 'ECONNREFUSED' ? 'refused' : 'error', text, error);

@@ -44,7 +44,7 @@ export interface Query {
   /** Lower case, without trailing dot. */
   readonly name: string;
   readonly typeCode: number;
-  /** `A`, `TXT`, `TYPE65`. */
+  /** `A`, `TXT`, `HTTPS`, `TYPE259`. */
   readonly type: string;
   readonly classCode: number;
   /** Name, type and class as they came, for the answer. */
@@ -60,16 +60,23 @@ export type ParsedQuery =
   | { readonly kind: 'query'; readonly query: Query }
   | { readonly kind: 'reject'; readonly code: ResponseCode; readonly response: Buffer | undefined };
 
-/** `A` for 1, `TYPE65` for what has no name here. */
+/** Types that dns-packet has no name for (RFC 9460). */
+const LATER_TYPES: ReadonlyMap<number, string> = new Map([
+  [64, 'SVCB'],
+  [65, 'HTTPS'],
+]);
+
+/** `A` for 1, `TYPE259` for what has no name here. */
 export function typeName(code: number): string {
   const name = types.toString(code);
-  return name.startsWith('UNKNOWN_') ? `TYPE${code}` : name;
+  return name.startsWith('UNKNOWN_') ? (LATER_TYPES.get(code) ?? `TYPE${code}`) : name;
 }
 
-/** The number of `A` or `TYPE65`. @throws RangeError for anything else. */
+/** The number of `A`, `HTTPS` or `TYPE65`. @throws RangeError for anything else. */
 export function typeCode(name: string): number {
   const known = types.toType(name);
   if (known > 0) return known;
+  for (const [code, later] of LATER_TYPES) if (later === name) return code;
   const digits = /^TYPE(\d{1,5})$/.exec(name)?.[1];
   if (digits === undefined || Number(digits) > 0xffff) throw new RangeError(`"${name}" is not a DNS record type`);
   return Number(digits);
@@ -215,25 +222,25 @@ export interface AnswerParts {
 
 /**
  * The response in bytes, at most `limit` of them: what does not fit is left out as a whole and TC says so (RFC 2181 9).
- * The question's owner name is compressed to a pointer, so that records carry the client's own spelling.
+ * `udpBytes` is what the client is told that it may send. The question's owner name is compressed to a pointer, so that records carry the client's own spelling.
  * @throws RangeError, TypeError when a record cannot be encoded.
  */
-export function encodeAnswer(query: Query, parts: AnswerParts, limit: number): Buffer {
+export function encodeAnswer(query: Query, parts: AnswerParts, limit: number, udpBytes = EDNS_UDP_BYTES): Buffer {
   const answers = (parts.records ?? []).map((record) => encodeRecord(record, query));
   const authority = (parts.authority ?? []).map((record) => encodeRecord(record, query));
-  const opt = query.edns === undefined ? undefined : optRecord(query.edns, EDNS_UDP_BYTES, parts.code);
+  const opt = query.edns === undefined ? undefined : optRecord(query.edns, udpBytes, parts.code);
   const flags = query.flags | FLAG_RA | (parts.authoritative ? FLAG_AA : 0);
   const bare = bareResponse(query.id, flags, parts.code, query.questionBytes);
   const whole = Buffer.concat([bare, ...answers, ...authority, ...(opt ? [opt] : [])]);
-  if (whole.length > limit) return truncated(query, flags, parts.code);
+  if (whole.length > limit) return truncated(query, flags, parts.code, udpBytes);
   whole.writeUInt16BE(answers.length, 6);
   whole.writeUInt16BE(authority.length, 8);
   whole.writeUInt16BE(opt === undefined ? 0 : 1, 10);
   return whole;
 }
 
-function truncated(query: Query, flags: number, code: ResponseCode): Buffer {
-  const opt = query.edns === undefined ? undefined : optRecord(query.edns, EDNS_UDP_BYTES, code);
+function truncated(query: Query, flags: number, code: ResponseCode, udpBytes: number): Buffer {
+  const opt = query.edns === undefined ? undefined : optRecord(query.edns, udpBytes, code);
   return bareResponse(query.id, flags | FLAG_TC, code, query.questionBytes, opt);
 }
 
@@ -242,7 +249,7 @@ export function passOn(query: Query, raw: Uint8Array, limit: number): Buffer {
   const message = Buffer.from(raw);
   if (message.length > limit) {
     const flags = message.readUInt16BE(2);
-    return truncated(query, flags, responseCode(message));
+    return truncated(query, flags, responseCode(message), EDNS_UDP_BYTES);
   }
   message.writeUInt16BE(query.id, 0);
   query.questionBytes.copy(message, HEADER_BYTES);

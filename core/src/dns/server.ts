@@ -23,6 +23,8 @@ export interface DnsServerOptions {
   readonly limits?: Partial<DnsServerLimits>;
   /** Answers, or not; never rejects. The signal is aborted by `close`. */
   readonly respond: (message: Buffer, transport: Protocol, signal: AbortSignal) => Promise<Buffer | undefined>;
+  /** Answers what can be answered at once; undefined leaves it to `respond`. */
+  readonly respondAtOnce?: (message: Buffer) => Buffer | undefined;
 }
 
 export class DnsServer {
@@ -70,7 +72,7 @@ export class DnsServer {
     return new UdpListener({
       endpoint,
       mark,
-      respond: (message) => this.#respond(message, 'udp'),
+      respond: (message) => this.#options.respondAtOnce?.(message) ?? this.#respond(message, 'udp'),
       onSendError: () => counters.sendErrors++,
     });
   }

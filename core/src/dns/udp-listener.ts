@@ -18,8 +18,8 @@ const SEND_QUEUE = 4 * 1024 * 1024;
 export interface UdpListenerOptions {
   readonly endpoint: Endpoint;
   readonly mark: number;
-  /** Answers `message`, or not; never rejects. */
-  readonly respond: (message: Buffer) => Promise<Buffer | undefined> | undefined;
+  /** Answers `message`, at once or later, or not; never rejects. */
+  readonly respond: (message: Buffer) => Buffer | Promise<Buffer | undefined> | undefined;
   readonly onSendError: () => void;
 }
 
@@ -28,6 +28,9 @@ export class UdpListener {
   readonly #socket: Socket;
   readonly #options: UdpListenerOptions;
   #closed = false;
+  readonly #sent = (error: Error | null): void => {
+    if (error !== null) this.#options.onSendError();
+  };
 
   /** Opens the socket and takes queries at once. @throws WeirError when the endpoint cannot be had. */
   constructor(options: UdpListenerOptions) {
@@ -61,18 +64,17 @@ export class UdpListener {
     // Port 0 cannot be answered, and a forged one makes send() throw.
     if (client.port === 0) return;
     const response = this.#options.respond(message);
-    if (response !== undefined) void this.#answer(response, client);
+    if (response === undefined) return;
+    if (Buffer.isBuffer(response)) this.#send(response, client);
+    else void response.then((bytes) => bytes !== undefined && this.#send(bytes, client));
   }
 
-  async #answer(response: Promise<Buffer | undefined>, client: RemoteInfo): Promise<void> {
-    const bytes = await response;
-    if (bytes === undefined || this.#closed) return;
+  #send(bytes: Buffer, client: RemoteInfo): void {
+    if (this.#closed) return;
     if (this.#socket.getSendQueueSize() > SEND_QUEUE) {
       this.#options.onSendError();
       return;
     }
-    this.#socket.send(bytes, client.port, client.address, (error) => {
-      if (error !== null) this.#options.onSendError();
-    });
+    this.#socket.send(bytes, client.port, client.address, this.#sent);
   }
 }

@@ -3,15 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SelectionError, SelfTestError, UnsupportedError, WeirError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
-import type { HostFacts } from '../api/host.ts';
-import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
+import type { Interceptor, InterceptorDefinition } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
-import type { BoundPoint } from '../api/point.ts';
 import type { Configuration } from '../config/model.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
-import type { TableMessage } from '../dataplane/messages.ts';
 import { HostChangeJournal } from '../host/change.ts';
-import { hostFacts } from '../host/facts.ts';
 import { startKeeper, type Keeper } from '../host/keeper.ts';
 import { claimNumbers, type ClaimedNumbers } from '../host/numbers.ts';
 import { loadPlugins } from '../registry/load.ts';
@@ -19,11 +15,13 @@ import type { Registry } from '../registry/registry.ts';
 import { NameService } from '../resolvers/name-service.ts';
 import { mayMark } from '../sys/sockets.ts';
 import { CanaryWatch } from './canary.ts';
-import { canariesFor, commonNames, makeCapturePlan, ServiceNumbers, type CapturePlan } from './capture-plan.ts';
+import { canariesFor, commonNames, type CapturePlan } from './capture-plan.ts';
 import { removeLeftovers } from './cleanup.ts';
-import { builtInStep, DialPlans } from './dial-plans.ts';
+import { DialPlans } from './dial-plans.ts';
 import { DriftWatch } from './drift-watch.ts';
 import { FlowLog } from './flow-log.ts';
+import { factChanges } from './fact-changes.ts';
+import { HostWatch } from './host-watch.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
 import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
@@ -31,10 +29,9 @@ import type { ReloadReport, SelectionReport, StatusReport } from './report.ts';
 import { candidatesOf, select, unsuitable } from './selection.ts';
 import { serviceListeners } from './service-listeners.ts';
 import { statusOf } from './status.ts';
+import { lookAtHost, Steering } from './steering.ts';
 import { StreamFlows } from './stream-flows.ts';
 
-/** For how long a flow that only the last configuration wanted is dialled directly. Milliseconds. */
-const RETIRING_GRACE = 60_000;
 const CLEANUP_PROCESS = new URL(`./cleanup-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 
 /** What is there once a start has come so far that it can be changed. */
@@ -46,16 +43,28 @@ interface Started {
   readonly definition: InterceptorDefinition<never>;
 }
 
+/** Runs a change when no other one is under way: reloads, drains and looks at the host never overlap. */
+export type Exclusively = <T>(change: () => Promise<T>) => Promise<T>;
+
+export interface RunContext {
+  /** The owner's state directory. */
+  readonly directory: string;
+  readonly log: Logger;
+  /** The run cannot go on. */
+  readonly fatal: (error: Error) => void;
+  readonly exclusively: Exclusively;
+}
+
 export class Run {
   readonly flowLog: FlowLog;
   readonly #directory: string;
   readonly #log: Logger;
   readonly #fatal: (error: Error) => void;
+  readonly #exclusively: Exclusively;
   readonly #journal: HostChangeJournal;
   readonly #numbers: ClaimedNumbers;
   readonly #binding: NameBinding;
-  readonly #serviceNumbers = new ServiceNumbers();
-  readonly #serviceTexts = new Map<number, string>();
+  readonly #steering: Steering;
   readonly #canaryWatch = new CanaryWatch();
   readonly #abort = new AbortController();
   readonly #startedAt = Date.now();
@@ -63,7 +72,6 @@ export class Run {
   /** fwmark of all our sockets; 0 where this process may not set any, and then nothing can be captured. */
   readonly #mark: number;
   #configuration: Configuration;
-  #facts: HostFacts;
   #registry: Registry | undefined;
   #dialPlans: DialPlans | undefined;
   #streams: StreamFlows | undefined;
@@ -73,23 +81,24 @@ export class Run {
   #interceptor: Interceptor | undefined;
   #definition: InterceptorDefinition<never> | undefined;
   #selection: SelectionReport = { entries: [], transparent: false };
-  #plan: CapturePlan | undefined;
   #drift: DriftWatch | undefined;
-  #generation = 0;
+  #watch: HostWatch | undefined;
+  /** How often what is captured has followed a change of the host. */
+  #followed = 0;
   #draining = false;
   #hurry = false;
 
-  constructor(configuration: Configuration, directory: string, log: Logger, fatal: (error: Error) => void) {
+  constructor(configuration: Configuration, { directory, log, fatal, exclusively }: RunContext) {
     this.#configuration = configuration;
     this.#directory = directory;
     this.#log = log;
     this.#fatal = fatal;
+    this.#exclusively = exclusively;
     this.flowLog = new FlowLog(log, configuration.log.flows !== 'off');
     this.#journal = new HostChangeJournal(join(directory, 'journal'), log);
     this.#numbers = claimNumbers(configuration.owner, configuration.capture);
     const { bypassMark } = this.#numbers.numbers;
     this.#mark = mayMark(bypassMark) ? bypassMark : 0;
-    this.#facts = hostFacts();
     this.#binding = new NameBinding(configuration.limits.names);
     this.dataPlane = new DataPlane(
       {
@@ -107,7 +116,7 @@ export class Run {
         findName: (address) => this.#findName(address),
         canary: (arrival) => this.#canaryWatch.arrived(arrival),
         ended: (record) => this.flowLog.ended(record),
-        serviceName: (id) => this.#serviceTexts.get(id),
+        serviceName: (id) => this.#steering.serviceTexts.get(id),
         nameText: (index) => this.#binding.textOf(index),
         dialerName: (index) => this.#dialPlans?.nameOf(index),
         interceptorName: () => this.#selection.selected ?? 'none',
@@ -118,6 +127,15 @@ export class Run {
         stream: (flow) => this.#streams?.take(flow),
       },
     );
+    this.#steering = new Steering(
+      {
+        dataPlane: this.dataPlane,
+        numbers: this.#numbers.numbers,
+        binding: this.#binding,
+        signal: this.#abort.signal,
+      },
+      lookAtHost(configuration.capture),
+    );
   }
 
   get configuration(): Configuration {
@@ -125,7 +143,7 @@ export class Run {
   }
 
   get #families(): readonly Family[] {
-    return this.#facts.ipv6 ? [4, 6] : [4];
+    return this.#steering.facts.ipv6 ? [4, 6] : [4];
   }
 
   /** Starts all parts; the caller calls `stop` when it throws. */
@@ -156,12 +174,10 @@ export class Run {
     );
     this.#streams = new StreamFlows(this.#dialPlans, () => this.#configuration.timeouts, this.#log);
     this.#dialPlans.configure(configuration.dialers);
-    const canaries = canariesFor(configuration, this.#facts, numbers.slot);
-    const plan = this.#compile(configuration, canaries);
-    this.#plan = plan;
-    this.#names = this.#makeNameService(plan);
+    const canaries = canariesFor(configuration, this.#steering.facts, numbers.slot);
+    const plan = this.#steering.compile(configuration, canaries);
     await workers;
-    await this.dataPlane.install(this.#table(plan, 0));
+    await this.#steering.install(plan, this.#dialPlans);
     signal.throwIfAborted();
 
     const trial = new InterceptorTrial({
@@ -172,20 +188,22 @@ export class Run {
       canaryWatch: this.#canaryWatch,
       canaries,
       marked: this.#mark !== 0,
-      listeners: serviceListeners(configuration, this.#serviceNumbers),
+      listeners: serviceListeners(configuration, this.#steering.serviceNumbers),
       options: configuration.interceptors,
-      planInput: (points) => this.#planInput(plan, points),
+      planInput: (points) => this.#steering.planInput(plan, points),
       log: this.#log,
       signal,
       fatal: this.#fatal,
     });
     const selected = await select(configuration, this.#registry.interceptors(), trial, this.#log, signal);
+    this.#steering.adopt(selected);
     this.#interceptor = selected.interceptor;
     this.#definition = selected.definition;
+    this.#names = this.#makeNameService(plan, selected.definition);
     this.#selection = selected.report;
     // Listeners are all there is then: no keeper has anything to put back.
     if (!selected.report.transparent) await this.#keeper?.dismiss();
-    if (canaries.length > 0) await this.#change(this.#compile(configuration, []));
+    if (canaries.length > 0) await this.#steering.change(this.#steering.compile(configuration, []));
     signal.throwIfAborted();
     await this.#startNames(signal);
     this.#drift = new DriftWatch({
@@ -194,7 +212,9 @@ export class Run {
       log: this.#log,
       fatal: this.#fatal,
     });
-    this.#drift.start();
+    const look = (stop: AbortSignal): Promise<void> => this.#exclusively(() => this.#look(stop));
+    this.#watch = new HostWatch({ look, log: this.#log });
+    this.#watch.start();
   }
 
   async reload(next: Configuration): Promise<ReloadReport> {
@@ -204,7 +224,7 @@ export class Run {
     if (fixed.changed.length > 0) {
       this.#log.warn({ keys: fixed.changed }, 'these keys changed and take effect at the next start');
     }
-    if (this.#serviceNumbers.next + configuration.services.length > this.dataPlane.serviceCapacity) {
+    if (this.#steering.serviceNumbers.next + configuration.services.length > this.dataPlane.serviceCapacity) {
       throw new UnsupportedError({
         problem: 'This run has no numbers left for so many new services.',
         remedy: 'Restart Weir.',
@@ -218,15 +238,17 @@ export class Run {
       });
     }
     dialPlans.configure(configuration.dialers);
-    this.#facts = hostFacts();
-    const plan = this.#compile(configuration, []);
+    const factsBefore = this.#steering.facts;
+    this.#steering.learn(lookAtHost(configuration.capture));
+    const plan = this.#steering.compile(configuration, []);
     const exact = exactNames(configuration);
     // Remove: names stop first. Add: names answer last. Names in both are answered all the time.
-    await names.replaceMatcher(commonNames(before.names, plan.names), []);
+    await names.replaceMatcher(commonNames(before.names, plan.names));
     this.#configuration = configuration;
     try {
-      await this.#change(plan);
+      await this.#steering.change(plan);
     } catch (error) {
+      this.#steering.learn(factsBefore);
       await names.replaceMatcher(before.names, exactNames(before.configuration));
       this.#configuration = before.configuration;
       throw error;
@@ -244,9 +266,9 @@ export class Run {
     this.#running();
     this.#draining = true;
     // What a drain takes away is no drift.
-    await this.#drift?.stop();
+    this.#watch?.close();
     await this.#names?.releaseSystem();
-    await this.#stopSteering(this.#abort.signal);
+    await this.#steering.end(this.#abort.signal);
     return this.#drained(this.#configuration.timeouts.drain);
   }
 
@@ -269,10 +291,10 @@ export class Run {
       }
     };
     this.#abort.abort();
-    await attempt(() => this.#drift?.stop());
+    await attempt(() => this.#watch?.stop());
     await attempt(() => this.#names?.releaseSystem());
     await attempt(() => this.#names?.stop());
-    if (!this.#draining) await attempt(() => this.#stopSteering(new AbortController().signal));
+    if (!this.#draining) await attempt(() => this.#steering.end(new AbortController().signal));
     if (options.now) this.#hurry = true;
     const left = this.#interceptor === undefined ? 0 : await this.#drained(options.drainMs);
     if (left > 0) this.#log.warn({ flows: left }, 'flows were still open when the drain ended; they are reset');
@@ -295,20 +317,26 @@ export class Run {
     return statusOf({
       configuration: this.#configuration,
       startedAt: this.#startedAt,
-      generation: this.#plan?.set.generation ?? 0,
+      generation: this.#steering.plan?.set.generation ?? 0,
       selection: this.#selection,
       dataPlane: this.dataPlane,
       interceptorCounters: this.#interceptor?.counters?.() ?? {},
-      plan: this.#plan,
-      serviceTexts: this.#serviceTexts,
+      plan: this.#steering.plan,
+      serviceTexts: this.#steering.serviceTexts,
       names: this.#names?.status(),
       hostSteps: this.#journal.steps,
-      drift: this.#drift?.report() ?? { repaired: 0, last: [] },
+      drift: this.#drift?.report() ?? { found: 0, repaired: 0, last: [] },
+      hostChanges: this.#followed,
     });
   }
 
   #running(): Started {
-    const [dialPlans, names, plan, interceptor] = [this.#dialPlans, this.#names, this.#plan, this.#interceptor];
+    const [dialPlans, names, plan, interceptor] = [
+      this.#dialPlans,
+      this.#names,
+      this.#steering.plan,
+      this.#interceptor,
+    ];
     const definition = this.#definition;
     if (!dialPlans || !names || !plan || !interceptor || !definition) {
       throw new SelectionError({ problem: 'Weir has not started.', remedy: 'Wait until it is ready.' });
@@ -316,81 +344,37 @@ export class Run {
     return { dialPlans, names, plan, interceptor, definition };
   }
 
-  #compile(configuration: Configuration, canaries: CapturePlan['set']['canaries']): CapturePlan {
-    const plan = makeCapturePlan({
-      configuration,
-      facts: this.#facts,
-      generation: ++this.#generation,
-      numbers: this.#serviceNumbers,
-      canaries,
-      ...(this.#plan === undefined ? {} : { previousNames: this.#plan.names }),
-    });
-    for (const [id, name] of plan.serviceNames) this.#serviceTexts.set(id, name);
-    return plan;
-  }
-
-  /** Table first, then the kernel: a flow that is steered must find its service. */
-  async #change(plan: CapturePlan): Promise<void> {
-    const { interceptor, definition, plan: before } = this.#running();
-    await this.dataPlane.install(this.#table(plan, RETIRING_GRACE));
-    const pointsBefore = this.dataPlane.points;
-    try {
-      if (definition.capabilities.scopes.includes('explicit') && !this.#draining) {
-        const listeners = serviceListeners(plan.configuration, this.#serviceNumbers);
-        await this.dataPlane.replacePoints(definition.points(this.#facts, listeners));
+  /** What changed at the host is followed before drift is looked for: it may be the reason of it. */
+  async #look(signal: AbortSignal): Promise<void> {
+    if (this.#draining || signal.aborted) return;
+    const { capture } = this.#configuration;
+    const [before, facts] = [this.#steering.facts, lookAtHost(capture)];
+    const changes = factChanges(before, facts);
+    if (changes.length > 0) {
+      this.#steering.learn(facts);
+      try {
+        await this.#steering.change(this.#steering.compile(this.#configuration, []));
+      } catch (error) {
+        this.#steering.learn(before);
+        throw error;
       }
-      const input = this.#planInput(plan, this.dataPlane.points);
-      const update = (): Promise<void> => interceptor.update(input, this.#abort.signal);
-      await (this.#drift === undefined ? update() : this.#drift.paused(update));
-    } catch (error) {
-      if (this.dataPlane.points !== pointsBefore) await this.dataPlane.replacePoints(pointsBefore);
-      await this.dataPlane.install(
-        this.#table({ ...before, set: { ...before.set, generation: ++this.#generation } }, 0),
-      );
-      throw error;
+      this.#followed++;
+      this.#log.info({ changes }, 'the host has changed, and what is captured with it');
     }
-    this.#plan = plan;
+    await this.#drift?.look(signal);
   }
 
-  #table(plan: CapturePlan, graceMs: number): TableMessage {
-    const { unmatched, timeouts } = plan.configuration;
-    const dialPlans = this.#dialPlans as DialPlans;
-    return {
-      type: 'table',
-      generation: plan.set.generation,
-      lookup: plan.lookup,
-      names: this.#binding.data,
-      nameTexts: this.#binding.texts,
-      serviceNames: [...plan.serviceNames],
-      dialers: dialPlans.handshakeDialers,
-      plans: [...plan.services].map(([id, service]) => [id, dialPlans.plan(id, service)] as const),
-      unmatched: [builtInStep(unmatched)],
-      graceMs,
-      timeouts,
-    };
-  }
-
-  #planInput(plan: CapturePlan, points: readonly BoundPoint[]): PlanInput {
-    return {
-      owner: plan.configuration.owner,
-      set: plan.set,
-      points,
-      numbers: this.#numbers.numbers,
-      facts: this.#facts,
-      onCrash: plan.configuration.capture.onCrash,
-      serviceNames: plan.serviceNames,
-    };
-  }
-
-  #makeNameService(plan: CapturePlan): NameService {
+  #makeNameService(plan: CapturePlan, { capabilities }: InterceptorDefinition<never>): NameService {
     const { configuration } = plan;
+    // A name must not get an address of a family that nothing captures.
+    const captured = this.#families.filter((family) => capabilities.networks.some((one) => one.family === family));
     return new NameService({
       resolver: configuration.resolver,
       limits: configuration.limits,
       matcher: plan.names,
       configuredNames: exactNames(configuration),
       mark: this.#mark,
-      families: this.#families,
+      families: captured,
       owner: configuration.owner,
       stateDirectory: this.#directory,
       log: this.#log,
@@ -416,13 +400,6 @@ export class Run {
       if (!(error instanceof SelfTestError) || configuration.resolver.test === 'fatal') throw error;
       this.#log.warn({ reason: error.problem, remedy: error.remedy }, 'the resolver self-test failed');
     }
-  }
-
-  /** New flows go elsewhere from now on; where nothing is captured, they are refused. */
-  async #stopSteering(signal: AbortSignal): Promise<void> {
-    await this.#interceptor?.drain(signal);
-    this.dataPlane.drain();
-    if (this.#definition?.capabilities.scopes.includes('explicit')) await this.dataPlane.replacePoints([]);
   }
 
   async #drained(timeoutMs: number): Promise<number> {

@@ -3,7 +3,7 @@ import { FIRST_SERVICE } from '../api/capture.ts';
 import { formatPrefix } from '../capture/address.ts';
 import type { Configuration, PortRange, ServiceConfiguration } from '../config/model.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import type { NameServiceStatus } from '../resolvers/name-service.ts';
+import type { NameServiceStatus } from '../resolvers/name-report.ts';
 import { VERSION } from '../version.ts';
 import type { CapturePlan } from './capture-plan.ts';
 import type { SelectionReport, ServiceReport, StatusReport } from './report.ts';
@@ -21,7 +21,8 @@ export interface StatusParts {
   readonly serviceTexts: ReadonlyMap<number, string>;
   readonly names: NameServiceStatus | undefined;
   readonly hostSteps: number;
-  readonly drift: StatusReport['drift'];
+  readonly drift: StatusReport['drift'] & { readonly found: number };
+  readonly hostChanges: number;
 }
 
 export function statusOf(parts: StatusParts): Omit<StatusReport, 'state'> {
@@ -45,8 +46,15 @@ export function statusOf(parts: StatusParts): Omit<StatusReport, 'state'> {
       ...(names?.selfTestReason === undefined ? {} : { selfTestReason: names.selfTestReason }),
       counters: names?.counters ?? {},
     },
-    counters: { ...parts.interceptorCounters, ...dataPlane.counters(), hostSteps: parts.hostSteps },
-    drift: parts.drift,
+    counters: {
+      ...parts.interceptorCounters,
+      ...dataPlane.counters(),
+      hostSteps: parts.hostSteps,
+      hostChanges: parts.hostChanges,
+      driftFound: parts.drift.found,
+      driftRepaired: parts.drift.repaired,
+    },
+    drift: { repaired: parts.drift.repaired, last: parts.drift.last },
   };
 }
 

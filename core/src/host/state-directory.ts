@@ -80,12 +80,20 @@ export function makeStateDirectory(path: string): void {
   }
 }
 
+/**
+ * Where an owner's assigned names are written down when the configuration names no other place: beside its state
+ * directory and not in it, because they outlive runs, crashes and clean-up.
+ */
+export function nameMapPath(owner: string): string {
+  return join(stateRoot(), `.names@${networkNamespaceInode()}`, owner);
+}
+
 /** Owners that have a state directory for this network namespace, living or dead. */
 export function knownOwners(): readonly string[] {
   const suffix = `@${networkNamespaceInode()}`;
   try {
     return readdirSync(stateRoot())
-      .filter((name) => name.endsWith(suffix) && !name.startsWith('slots@'))
+      .filter((name) => name.endsWith(suffix) && !name.startsWith('slots@') && !name.startsWith('.'))
       .map((name) => name.slice(0, -suffix.length))
       .toSorted();
   } catch {

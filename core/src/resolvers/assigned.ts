@@ -3,17 +3,21 @@
  * (`onAssign`) before it is first answered, so that whoever connects to it at once finds it known.
  */
 import { ResolveError } from '../api/errors.ts';
-import type { Answer, Question, ResourceRecord, Resolver } from '../api/resolver.ts';
+import type { Answer, Question, Resolver } from '../api/resolver.ts';
 import type { AddressPool, Assignment } from '../dns/address-pool.ts';
 import type { DnsCounters } from '../dns/counters.ts';
 import { isHostName } from '../dns/name.ts';
+import { noRecords, noSuchName } from './negative.ts';
 
 /** Seconds that a client may keep an assigned address, or the news that a name has no record of a type. */
 export const ASSIGNED_TTL = 60;
 
+/** Types that say where else a name is reached (RFC 9460): addresses in them would lead past the capture. */
+const SERVICE_BINDING = new Set(['HTTPS', 'SVCB', 'TYPE65', 'TYPE64']);
+
 /** Which pattern of the configuration a name falls under; made by capture from all services. */
 export interface NameMatcher {
-  /** Index of the pattern, or -1. `name` is lower case without trailing dot. */
+  /** Index of the pattern, or -1. `name` is lower case without trailing dot. @throws RangeError at a bound. */
   match(name: string): number;
 }
 
@@ -31,25 +35,16 @@ export interface AssignedOptions {
    * changed. The answer waits for it; when it fails, the client is told SERVFAIL and the next query tries again.
    */
   readonly onAssign: (assignment: NameAssignment) => void | Promise<void>;
-}
-
-/** The negative-caching record of a name that exists without the type asked for (RFC 2308). */
-function startOfAuthority(name: string): ResourceRecord {
-  const data = {
-    mname: 'weir.internal',
-    rname: 'hostmaster.weir.internal',
-    serial: 1,
-    refresh: 3600,
-    retry: 600,
-    expire: 86_400,
-    minimum: ASSIGNED_TTL,
-  };
-  return { name, type: 'SOA', ttl: ASSIGNED_TTL, data };
+  /** Seconds; default {@link ASSIGNED_TTL}. */
+  readonly ttl?: number;
+  /** Whether other records of a name are left to the resolvers behind (`resolve: upstream`). */
+  readonly resolvesUpstream?: (patternIndex: number) => boolean;
 }
 
 /** A name whose address was announced under the current matcher, or is being announced. */
 interface Announcement {
   readonly generation: number;
+  readonly assignment: Assignment;
   done: boolean;
   promise: Promise<void>;
 }
@@ -58,6 +53,8 @@ export class AssignedResolver implements Resolver {
   readonly #pool: AddressPool;
   readonly #counters: DnsCounters;
   readonly #onAssign: AssignedOptions['onAssign'];
+  readonly #resolvesUpstream: (patternIndex: number) => boolean;
+  readonly #ttl: number;
   readonly #announced = new Map<string, Announcement>();
   readonly #probes = new Map<string, Assignment>();
   #matcher: NameMatcher;
@@ -68,23 +65,30 @@ export class AssignedResolver implements Resolver {
     this.#pool = options.pool;
     this.#counters = options.counters;
     this.#onAssign = options.onAssign;
+    this.#ttl = options.ttl ?? ASSIGNED_TTL;
+    this.#resolvesUpstream = options.resolvesUpstream ?? (() => false);
   }
 
   async answer(question: Question): Promise<Answer | undefined> {
-    const probe = this.#probes.get(question.name);
-    if (probe !== undefined) return this.#records(question, probe, 0);
-    if (this.#matcher.match(question.name) < 0) return undefined;
-    this.#counters.answeredAssigned++;
-    if (!isHostName(question.name)) {
-      return {
-        records: [],
-        authority: [startOfAuthority(question.name)],
-        responseCode: 'NXDOMAIN',
-        authoritative: true,
-      };
+    const { name, type } = question;
+    const probe = this.#probes.get(name);
+    if (probe !== undefined) return this.#addresses(question, probe, 0);
+    const pattern = this.#match(name);
+    if (pattern < 0) return this.#belowKnown(question);
+    if (!isHostName(name)) {
+      this.#counters.answeredAssigned++;
+      return noSuchName(name, this.#ttl);
     }
-    if (question.type !== 'A' && question.type !== 'AAAA') return this.#records(question, { name: question.name }, 0);
-    return this.#records(question, await this.assign(question.name), ASSIGNED_TTL);
+    if (type === 'A' || type === 'AAAA') {
+      this.#counters.answeredAssigned++;
+      return this.#addresses(question, await this.assign(name), this.#ttl);
+    }
+    if (this.#resolvesUpstream(pattern) && type !== 'ANY' && !SERVICE_BINDING.has(type)) return undefined;
+    this.#counters.answeredAssigned++;
+    if (type !== 'ANY') return noRecords(name, this.#ttl);
+    // Nobody needs all records, and those who ask forge their address (RFC 8482 4.2).
+    const data = { cpu: 'RFC8482', os: '' };
+    return { records: [{ name, type: 'HINFO', ttl: this.#ttl, data }], authoritative: true };
   }
 
   /**
@@ -92,15 +96,29 @@ export class AssignedResolver implements Resolver {
    * @throws ResolveError SERVFAIL when there are none left; whatever `onAssign` throws.
    */
   async assign(name: string): Promise<Assignment> {
-    const assignment = this.#take(name);
-    const known = this.#announced.get(name);
-    if (known?.done && known.generation === this.#generation) return assignment;
-    // Bounded: each turn but the last follows a `replace` that happened meanwhile.
+    // Bounded: each turn but the last follows a `replace` or a change of class that happened meanwhile.
     for (;;) {
+      const assignment = this.#take(name);
       const generation = this.#generation;
       await this.#announce(assignment, generation);
-      if (generation === this.#generation) return assignment;
+      if (generation === this.#generation && this.#pool.get(name) === assignment) return assignment;
     }
+  }
+
+  /** Announces a name that has its addresses from an earlier run, without using it. */
+  restore(assignment: Assignment): Promise<void> {
+    return this.#announce(assignment, this.#generation);
+  }
+
+  /** Whether the name's addresses are announced as they are now. */
+  isAnnounced(name: string): boolean {
+    const known = this.#announced.get(name);
+    return known !== undefined && known.done && this.#holds(known, this.#pool.get(name), this.#generation);
+  }
+
+  /** The name has no addresses any more. */
+  forget(name: string): void {
+    this.#announced.delete(name);
   }
 
   /**
@@ -114,13 +132,36 @@ export class AssignedResolver implements Resolver {
 
   /** Which pattern a name falls under now, or -1. */
   patternOf(name: string): number {
-    return this.#matcher.match(name);
+    return this.#match(name);
   }
 
   /** Answers a name of the self-test with a fixed address and TTL 0. @returns what ends that. */
   addProbe(assignment: Assignment): () => void {
     this.#probes.set(assignment.name, assignment);
     return () => this.#probes.delete(assignment.name);
+  }
+
+  #match(name: string): number {
+    try {
+      return this.#matcher.match(name);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      this.#counters.poolExhausted++;
+      throw new ResolveError('SERVFAIL', {
+        problem: `${name} cannot be told from other names: ${error.message}.`,
+        remedy: 'Use fewer patterns with * and ? inside of labels.',
+        cause: error,
+      });
+    }
+  }
+
+  /** `_8443._https.web.internal` says where else `web.internal` is reached (RFC 9460 2.3), as that name itself would. */
+  #belowKnown({ name, type }: Question): Answer | undefined {
+    if (!SERVICE_BINDING.has(type)) return undefined;
+    const owner = /^(?:_\d+\.)?_[a-z0-9-]+\.(.+)$/.exec(name)?.[1];
+    if (owner === undefined || this.#match(owner) < 0) return undefined;
+    this.#counters.answeredAssigned++;
+    return noRecords(name, this.#ttl);
   }
 
   #take(name: string): Assignment {
@@ -135,31 +176,32 @@ export class AssignedResolver implements Resolver {
     }
   }
 
+  #holds(known: Announcement, assignment: Assignment | undefined, generation: number): boolean {
+    return known.generation === generation && known.assignment === assignment;
+  }
+
   #announce(assignment: Assignment, generation: number): Promise<void> {
     const { name } = assignment;
     const running = this.#announced.get(name);
-    if (running?.generation === generation) return running.promise;
-    const patternIndex = this.#matcher.match(name);
+    if (running !== undefined && this.#holds(running, assignment, generation)) return running.promise;
     const run = async (): Promise<void> => {
       try {
-        await this.#onAssign({ ...assignment, patternIndex });
+        await this.#onAssign({ ...assignment, patternIndex: this.#match(name) });
         announcement.done = true;
       } catch (error) {
         if (this.#announced.get(name) === announcement) this.#announced.delete(name);
         throw error;
       }
     };
-    const announcement: Announcement = { generation, done: false, promise: Promise.resolve() };
+    const announcement: Announcement = { generation, assignment, done: false, promise: Promise.resolve() };
     this.#announced.set(name, announcement);
     announcement.promise = run();
     return announcement.promise;
   }
 
-  #records(question: Question, assignment: Assignment, ttl: number): Answer {
+  #addresses(question: Question, assignment: Assignment, ttl: number): Answer {
     const data = question.type === 'A' ? assignment.ipv4 : question.type === 'AAAA' ? assignment.ipv6 : undefined;
-    if (data === undefined) {
-      return { records: [], authority: [startOfAuthority(question.name)], authoritative: true };
-    }
+    if (data === undefined) return noRecords(question.name, this.#ttl);
     return { records: [{ name: question.name, type: question.type, ttl, data }], authoritative: true };
   }
 }

@@ -5,35 +5,46 @@
  * Order of calls: constructor → start → (claimSystem) → (selfTest) → … → releaseSystem → stop. Everything but `start`
  * and `claimSystem` may be called at any time.
  */
-import { LoopError, ResolveError, SelfTestError, WeirError } from '../api/errors.ts';
-import type { Endpoint, Family } from '../api/flow.ts';
+import type { Dialer } from '../api/dialer.ts';
+import { ResolveError, SelfTestError, WeirError } from '../api/errors.ts';
+import type { Family } from '../api/flow.ts';
 import type { HostChanges } from '../api/host.ts';
 import type { Logger } from '../api/logger.ts';
-import type { Resolver } from '../api/resolver.ts';
 import { addressToBytes, bytesToAddress, familyOf, isAddress } from '../capture/address.ts';
-import type { DnsListen, ResolverConfiguration, UpstreamConfiguration } from '../config/model.ts';
-import { AddressPool, type Assignment } from '../dns/address-pool.ts';
+import type { DnsListen, ResolverConfiguration } from '../config/model.ts';
+import type { Assignment } from '../dns/address-pool.ts';
 import { createDnsCounters, type DnsCounters } from '../dns/counters.ts';
-import { formatEndpoint, formatListen } from '../dns/listen-failure.ts';
+import { describeResponse } from '../dns/describe.ts';
+import { KnownAnswers } from '../dns/known-answers.ts';
+import { formatListen } from '../dns/listen-failure.ts';
 import { Lookups, type LookupResult } from '../dns/lookup.ts';
+import { HEADER_BYTES, isTruncated, typeName, typeCode } from '../dns/message.ts';
 import { isHostName } from '../dns/name.ts';
 import { OwnEndpoints } from '../dns/own-endpoints.ts';
+import { QueryCounts } from '../dns/query-counts.ts';
 import { resolveReach, type ResolvedReach } from '../dns/reach.ts';
 import { RESOLV_CONF, resolvConfChange, resolvConfChangeId, type ResolvConfPlace } from '../dns/resolv-conf-claim.ts';
-import { Responder } from '../dns/responder.ts';
+import { Responder, type AnsweredQuery } from '../dns/responder.ts';
 import { runSelfTest, selfTestAssignment, selfTestName } from '../dns/self-test.ts';
 import { DnsServer, type DnsServerLimits } from '../dns/server.ts';
-import { Upstreams, type UpstreamServer, type UpstreamTimings } from '../dns/upstreams.ts';
+import { encodeQuery } from '../dns/upstream-message.ts';
+import { Upstreams, type UpstreamTimings } from '../dns/upstreams.ts';
 import { AssignedResolver, type NameAssignment, type NameMatcher } from './assigned.ts';
+import { chainOf, PRIORITY, type PluggedResolver } from './chain.ts';
+import { DohCanaryResolver } from './doh-canary.ts';
 import { HostsResolver } from './hosts.ts';
+import type { NameReport, NameServiceStatus, QueryReport, SelfTestState } from './name-report.ts';
+import { NameStore } from './name-store.ts';
+import { ReverseResolver } from './reverse.ts';
 import { SystemServers } from './system.ts';
+import { UpstreamSources } from './upstream-sources.ts';
 import { UpstreamResolver } from './upstream.ts';
 
 const HOSTS = '/etc/hosts';
-/** Priorities of the built-in resolvers; see ResolverDefinition. */
-const PRIORITY = { assigned: 500, hosts: 400, upstream: 100 } as const;
 /** Seconds that an address literal holds. */
 const LITERAL_TTL = 86_400;
+/** Milliseconds at most between two looks for names that nobody uses any more. */
+const LONGEST_SWEEP = 60_000;
 
 export interface NameServiceOptions {
   readonly resolver: ResolverConfiguration;
@@ -51,112 +62,162 @@ export interface NameServiceOptions {
   readonly host: HostChanges;
   /** See AssignedOptions. */
   readonly onAssign: (assignment: NameAssignment) => void | Promise<void>;
+  /** Called when a name has given its addresses back, before others can get them. */
+  readonly onRelease?: (name: string) => void;
+  /** Names of the flows that live now. */
+  readonly namesInUse?: () => Iterable<string>;
+  /** See AssignedOptions. */
+  readonly resolvesUpstream?: (patternIndex: number) => boolean;
+  /** Path of the map of names for `resolver.map: state`; absent: none is kept then. */
+  readonly nameMapPath?: string;
+  /** The dialer of a name, for upstreams that are reached through one. */
+  readonly dialer?: (name: string) => Dialer | undefined;
   /** Resolvers of plugins, asked by priority among the built-in ones; `close` is called by `stop`. */
-  readonly resolvers?: ReadonlyArray<{ readonly priority: number; readonly resolver: Resolver }>;
+  readonly resolvers?: readonly PluggedResolver[];
   readonly hostsPath?: string;
   readonly resolvConfPath?: string;
   readonly serverLimits?: Partial<DnsServerLimits>;
   readonly upstreamTimings?: Partial<UpstreamTimings>;
 }
 
-function isPlain(source: UpstreamConfiguration): source is UpstreamConfiguration & UpstreamServer {
-  return source.protocol === 'udp' || source.protocol === 'tcp';
-}
-
-export type SelfTestState = 'passed' | 'failed' | 'off';
-
-/** The resolver's part of a StatusReport. */
-export interface NameServiceStatus {
-  readonly listen: readonly string[];
-  /** `resolv-conf` or `none`. */
-  readonly reach: string;
-  /** Why that reach. */
-  readonly reachReason: string;
-  readonly upstreams: readonly Endpoint[];
-  readonly names: number;
-  readonly selfTest: SelfTestState;
-  readonly selfTestReason?: string;
-  readonly counters: Readonly<Record<string, number>>;
-}
-
 export class NameService {
   readonly #options: NameServiceOptions;
   readonly #place: Required<ResolvConfPlace>;
   readonly #counters: DnsCounters = createDnsCounters();
-  readonly #pool: AddressPool;
+  readonly #counts = new QueryCounts();
+  readonly #store: NameStore;
   readonly #assigned: AssignedResolver;
+  readonly #known = new KnownAnswers();
   readonly #hosts: HostsResolver;
   readonly #system: SystemServers;
+  readonly #sources: UpstreamSources;
   readonly #upstreams: Upstreams;
+  readonly #upstream: UpstreamResolver;
   readonly #lookups: Lookups;
+  readonly #responder: Responder;
   readonly #server: DnsServer;
   #own = new OwnEndpoints([]);
   #reach: ResolvedReach = { kind: 'none', reason: 'the host was not pointed at Weir' };
   #selfTest: { readonly state: SelfTestState; readonly reason?: string } = { state: 'off' };
+  #sweep: NodeJS.Timeout | undefined;
 
   constructor(options: NameServiceOptions) {
     this.#options = options;
-    const { resolver, owner, stateDirectory, mark, log } = options;
+    const { resolver, owner, stateDirectory, mark, log, families } = options;
     const counters = this.#counters;
+    const ttl = Math.floor(resolver.ttl / 1000);
     this.#place = { owner, stateDirectory, path: options.resolvConfPath ?? RESOLV_CONF };
-    this.#pool = new AddressPool({ ranges: resolver.ranges, families: options.families, names: options.limits.names });
-    const { matcher, onAssign } = options;
-    this.#assigned = new AssignedResolver({ matcher, pool: this.#pool, counters, onAssign });
-    this.#hosts = new HostsResolver(options.hostsPath ?? HOSTS, counters);
-    this.#system = new SystemServers(this.#place);
-    this.#upstreams = new Upstreams({
-      servers: () => this.#servers(),
-      mark,
-      isOwn: (endpoint) => this.#own.has(endpoint),
-      counters,
-      ...(options.upstreamTimings ? { timings: options.upstreamTimings } : {}),
-    });
-    this.#lookups = new Lookups({ upstreams: this.#upstreams, counters });
-    const upstream = new UpstreamResolver({ upstreams: this.#upstreams, counters, log });
-    const chain = [
-      { priority: PRIORITY.assigned, resolver: this.#assigned },
-      { priority: PRIORITY.hosts, resolver: this.#hosts },
-      { priority: PRIORITY.upstream, resolver: upstream },
-      ...(options.resolvers ?? []),
-    ];
-    const responder = new Responder({
-      resolvers: chain.toSorted((a, b) => b.priority - a.priority).map((one) => one.resolver),
-      unanswerable: resolver.unanswerable,
+    const mapPath = resolver.map === 'state' ? options.nameMapPath : resolver.map;
+    this.#store = new NameStore({
+      ranges: resolver.ranges,
+      families,
+      names: options.limits.names,
+      secret: resolver.secret,
+      keepMs: resolver.keep,
       counters,
       log,
+      ...(mapPath === undefined || mapPath === 'off'
+        ? {}
+        : { map: { path: mapPath, durable: resolver.map !== 'state' } }),
+    });
+    this.#assigned = new AssignedResolver({
+      matcher: options.matcher,
+      pool: this.#store.pool,
+      counters,
+      onAssign: options.onAssign,
+      ttl,
+      ...(options.resolvesUpstream ? { resolvesUpstream: options.resolvesUpstream } : {}),
+    });
+    this.#hosts = new HostsResolver(options.hostsPath ?? HOSTS, counters);
+    this.#system = new SystemServers(this.#place);
+    const timings = options.upstreamTimings ? { timings: options.upstreamTimings } : {};
+    const isOwn = (endpoint: DnsListen['endpoint']): boolean => this.#own.has(endpoint);
+    this.#sources = new UpstreamSources({
+      sources: resolver.upstreams,
+      system: () => this.#system.current(),
+      hosts: (name, family) => this.#hosts.lookup(name, family),
+      families,
+      mark,
+      isOwn,
+      counters,
+      ...timings,
+    });
+    this.#upstreams = new Upstreams({
+      servers: () => this.#sources.servers(),
+      mark,
+      isOwn,
+      counters,
+      mode: resolver.mode,
+      resolve: (host, signal) => this.#sources.resolve(host, signal),
+      ...(options.dialer ? { dialer: options.dialer } : {}),
+      ...timings,
+    });
+    this.#lookups = new Lookups({ upstreams: this.#upstreams, counters });
+    this.#upstream = new UpstreamResolver({
+      upstreams: this.#upstreams,
+      counters,
+      log,
+      cacheEntries: resolver.cache,
+      staleMs: resolver.serveStale,
+      ...(resolver.rebinding === 'block' ? { privateFor: resolver.rebindingAllow } : {}),
+    });
+    const nameOf = (address: string): string | undefined => this.#store.pool.nameOf(address);
+    const reverse = new ReverseResolver({ ranges: resolver.ranges, nameOf, ttl, counters });
+    const builtIn: readonly PluggedResolver[] = [
+      ...(resolver.dohCanary
+        ? [{ id: 'doh-canary', priority: PRIORITY.dohCanary, resolver: new DohCanaryResolver(ttl) }]
+        : []),
+      { id: 'assigned', priority: PRIORITY.assigned, resolver: this.#assigned },
+      { id: 'reverse', priority: PRIORITY.reverse, resolver: reverse },
+      { id: 'hosts', priority: PRIORITY.hosts, resolver: this.#hosts },
+      { id: 'upstream', priority: PRIORITY.upstream, resolver: this.#upstream },
+    ];
+    const plugged = options.resolvers ?? [];
+    // Somebody who is asked before Weir's own zone may know better each time.
+    const atOnce = plugged.every(({ priority }) => priority <= PRIORITY.assigned);
+    this.#responder = new Responder({
+      resolvers: chainOf(builtIn, plugged),
+      unanswerable: resolver.unanswerable,
+      counters,
+      counts: this.#counts,
+      log,
+      udpBytes: resolver.udpBytes,
+      onAnswered: (answered) => this.#remember(answered),
     });
     this.#server = new DnsServer({
       listen: resolver.listen,
       mark,
       counters,
-      respond: (message, transport, signal) => responder.respond(message, transport, signal),
+      respond: (message, transport, signal) => this.#responder.respond(message, transport, signal),
+      ...(atOnce ? { respondAtOnce: (message: Buffer) => this.#atOnce(message) } : {}),
       ...(options.serverLimits ? { limits: options.serverLimits } : {}),
     });
   }
 
   /**
-   * Gives the configured names their addresses, announces them, and listens.
-   * @throws ResolveError when the ranges are too small; WeirError WEIR_LISTEN or NotPermittedError when a listener
-   * cannot be opened; LoopError when an upstream is one of them. Nothing stays open then.
+   * Gives the names their addresses, those of an earlier run first, announces them, and listens.
+   * @throws ResolveError when the ranges are too small; WeirError WEIR_NAME_MAP; WeirError WEIR_LISTEN or
+   * NotPermittedError when a listener cannot be opened; LoopError when an upstream is one of them. Nothing stays open
+   * then.
    */
   async start(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    await this.#assignAll(this.#options.configuredNames);
-    await this.#server.start();
-    this.#own = new OwnEndpoints(this.#server.listening);
     try {
-      for (const source of this.#options.resolver.upstreams) {
-        if (source === 'system' || !isPlain(source) || !this.#own.has(source.endpoint)) continue;
-        throw new LoopError({
-          problem: `The upstream ${formatListen(source)} is one of Weir's own listeners.`,
-          remedy: 'Name another server in resolver.upstreams, or another address in resolver.listen.',
-        });
-      }
+      const { pool } = this.#store;
+      pool.configure(this.#wanted(this.#options.configuredNames));
+      for (const assignment of this.#store.open()) await this.#assigned.restore(assignment);
+      await this.#assignAll(this.#options.configuredNames);
+      await this.#server.start();
+      this.#own = new OwnEndpoints(this.#server.listening);
+      this.#sources.refuseOwn();
       signal.throwIfAborted();
     } catch (error) {
       await this.stop();
       throw error;
     }
+    const interval = Math.min(LONGEST_SWEEP, Math.ceil(this.#options.resolver.keep / 4));
+    this.#sweep = setInterval(() => this.sweep(), interval);
+    this.#sweep.unref();
   }
 
   /** Where the server listens; port 0 replaced by what the kernel chose. */
@@ -222,13 +283,30 @@ export class NameService {
   }
 
   /**
-   * Takes the names of a new configuration. Names that no longer match are not answered any more and keep their
+   * Takes the names of a new configuration; without `configuredNames` these stay what they were. Names that no longer match are not answered any more and keep their
    * addresses; new configured names have theirs, announced, when this resolves.
    * @throws ResolveError when there are not enough addresses; the new matcher holds all the same.
    */
-  async replaceMatcher(matcher: NameMatcher, configuredNames: readonly string[]): Promise<void> {
+  async replaceMatcher(matcher: NameMatcher, configuredNames?: readonly string[]): Promise<void> {
     this.#assigned.replace(matcher);
+    this.#known.clear();
+    if (configuredNames === undefined) return;
+    this.#store.pool.configure(this.#wanted(configuredNames));
     await this.#assignAll(configuredNames);
+  }
+
+  /** Takes the addresses back of names that nobody used for `resolver.keep`; also done by a timer. */
+  sweep(): void {
+    for (const name of this.#store.sweep(this.#options.namesInUse?.() ?? [])) {
+      this.#known.forget(name);
+      this.#assigned.forget(name);
+      this.#options.onRelease?.(name);
+    }
+  }
+
+  /** Notes that a flow used the name. */
+  touch(name: string): void {
+    this.#store.pool.touch(name);
   }
 
   /**
@@ -253,7 +331,7 @@ export class NameService {
 
   /** The name an address was given to, and the pattern it falls under now: -1 when no service wants it any more. */
   nameOf(address: string): { readonly name: string; readonly patternIndex: number } | undefined {
-    const name = this.#pool.nameOf(address);
+    const name = this.#store.pool.nameOf(address);
     return name === undefined ? undefined : { name, patternIndex: this.#assigned.patternOf(name) };
   }
 
@@ -264,7 +342,49 @@ export class NameService {
 
   /** All names that have addresses. */
   assignments(): readonly NameAssignment[] {
-    return [...this.#pool.assignments()].map((one) => ({ ...one, patternIndex: this.#assigned.patternOf(one.name) }));
+    return [...this.#store.pool.assignments()].map(({ name, ipv4, ipv6, former }) => ({
+      name,
+      ...(ipv4 === undefined ? {} : { ipv4 }),
+      ...(ipv6 === undefined ? {} : { ipv6 }),
+      ...(former === undefined ? {} : { former }),
+      patternIndex: this.#assigned.patternOf(name),
+    }));
+  }
+
+  /** All names that have addresses, with what is known of them; sorted. */
+  names(): readonly NameReport[] {
+    const now = performance.now();
+    return [...this.#store.pool.assignments()]
+      .map(({ usedAt, ...one }) => ({
+        ...one,
+        unusedMs: Math.round(now - usedAt),
+        patternIndex: this.#assigned.patternOf(one.name),
+      }))
+      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /**
+   * What a client would be told. @param type a type as `AAAA` or `TYPE65`, in any case.
+   * @throws ResolveError FORMERR when the name or the type is none.
+   */
+  async query(name: string, type: string, signal: AbortSignal): Promise<QueryReport> {
+    let message: Buffer;
+    let asked: string;
+    try {
+      asked = typeName(typeCode(type.toUpperCase()));
+      message = encodeQuery(name, asked);
+    } catch (error) {
+      const problem = `${(error as Error).message}.`;
+      throw new ResolveError('FORMERR', { problem, remedy: 'Give a name and a type as A, AAAA or MX.', cause: error });
+    }
+    const begun = performance.now();
+    const { response, by } = await this.#responder.explain(message, 'tcp', signal);
+    const durationMs = Math.round((performance.now() - begun) * 10) / 10;
+    const report = { name, type: asked, durationMs, ...(by === undefined ? {} : { resolver: by }) };
+    if (response === undefined) return { ...report, outcome: 'none', authoritative: false, answers: [], authority: [] };
+    const questionLength = message.length - HEADER_BYTES - 11;
+    const { code, ...rest } = describeResponse(response, questionLength);
+    return { ...report, outcome: code, ...rest };
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -278,7 +398,12 @@ export class NameService {
       reach: this.#reach.kind,
       reachReason: this.#reach.reason,
       upstreams: this.#upstreams.servers.map((server) => server.endpoint),
-      names: this.#pool.size,
+      upstreamReports: this.#upstreams.reports(),
+      names: this.#store.pool.size,
+      pool: this.#store.pool.use,
+      ...(this.#store.mapPath === undefined ? {} : { map: this.#store.mapPath }),
+      cache: this.#upstream.cached,
+      queries: this.#counts.list(),
       selfTest: state,
       ...(reason === undefined ? {} : { selfTestReason: reason }),
       counters: this.counters(),
@@ -287,20 +412,41 @@ export class NameService {
 
   /** Closes the listeners and gives up on what is being answered. Idempotent; the host is not touched. */
   async stop(): Promise<void> {
+    clearInterval(this.#sweep);
     await this.#server.close();
+    this.#upstreams.close();
     for (const { resolver } of this.#options.resolvers ?? []) await resolver.close?.();
+    this.#store.close();
   }
 
-  #servers(): readonly UpstreamServer[] {
-    const servers = this.#options.resolver.upstreams.flatMap((source): readonly UpstreamServer[] =>
-      source === 'system' ? this.#system.current() : isPlain(source) ? [source] : [],
-    );
-    const byName = new Map(servers.map((server) => [`${server.protocol} ${formatEndpoint(server.endpoint)}`, server]));
-    return [...byName.values()];
+  /** Names that a service excludes do not count. */
+  #wanted(names: readonly string[]): readonly string[] {
+    return names.filter((name) => this.#assigned.patternOf(name) >= 0);
   }
 
   async #assignAll(names: readonly string[]): Promise<void> {
     // Sorted, so that hosts with the same configuration agree also where two names fall on one address.
-    for (const name of [...new Set(names)].toSorted()) await this.#assigned.assign(name);
+    for (const name of [...new Set(this.#wanted(names))].toSorted()) await this.#assigned.assign(name);
+  }
+
+  /** The common question: plain, and for a name that is known. */
+  #atOnce(message: Buffer): Buffer | undefined {
+    const answer = this.#known.find(message);
+    if (answer === undefined) return undefined;
+    const { name, count } = answer;
+    this.#store.pool.touch(name);
+    this.#counters.queriesUdp++;
+    this.#counters.answeredAssigned++;
+    this.#counters.responsesNoerror++;
+    this.#counters[answer.type === 'A' ? 'queriesA' : answer.type === 'AAAA' ? 'queriesAaaa' : 'queriesOther']++;
+    count.count++;
+    return this.#known.response(message, answer);
+  }
+
+  #remember({ query, by, response }: AnsweredQuery): void {
+    const { name, type } = query;
+    if (by !== 'assigned' || isTruncated(response) || !this.#assigned.isAnnounced(name)) return;
+    if (type !== 'A' && type !== 'AAAA') return;
+    this.#known.put(query.raw, { name, type, bytes: response, count: this.#counts.of(type, 'NOERROR') });
   }
 }

@@ -101,7 +101,7 @@ export function namePattern(pattern: string, name: string): number {
     const label = labels[labels.length - 1 - fromEnd];
     let digit = 0;
     if (label !== undefined && !(label === '*' && fromEnd === labels.length - 1)) {
-      const plain = [...label].filter((c) => c !== '*' && c !== '?').length;
+      const plain = label.split('').filter((c) => c !== '*' && c !== '?').length;
       digit = plain === label.length ? 127 : label === '*' ? 1 : 2 + plain;
     }
     specificity = specificity * 128 + digit;

@@ -39,10 +39,13 @@ describe('a name that a service wants', () => {
 
   test('has no other records, and says for how long that holds', async () => {
     const { resolver, announced } = resolverOf();
-    for (const type of ['TXT', 'MX', 'TYPE65', 'ANY']) {
+    for (const type of ['TXT', 'MX', 'HTTPS', 'SVCB', 'TYPE259']) {
       const answer = await resolver.answer(question('web.internal', type));
       expect(answer).toMatchObject({ records: [], authority: [{ type: 'SOA', name: 'web.internal', ttl: 60 }] });
     }
+    // All of them at once is what nobody needs (RFC 8482).
+    const any = await resolver.answer(question('web.internal', 'ANY'));
+    expect(any).toMatchObject({ records: [{ type: 'HINFO', data: { cpu: 'RFC8482' } }] });
     expect(announced).toEqual([]);
   });
 
@@ -58,6 +61,36 @@ describe('a name that a service wants', () => {
     expect(answer).toMatchObject({ responseCode: 'NXDOMAIN', records: [] });
     expect(announced).toEqual([]);
   });
+});
+
+test('the records of a service that is reached elsewhere are none below a known name either', async () => {
+  const { resolver } = resolverOf();
+  for (const name of ['_8443._https.web.internal', '_dns.web.internal']) {
+    expect(await resolver.answer(question(name, 'HTTPS'))).toMatchObject({ records: [], authority: [{ type: 'SOA' }] });
+    expect(await resolver.answer(question(name, 'TXT'))).toBeUndefined();
+  }
+  expect(await resolver.answer(question('_8443._https.example.org', 'HTTPS'))).toBeUndefined();
+});
+
+test('other records of a name are left to upstreams where the service says so, but none that lead past it', async () => {
+  const { resolver } = resolverOf({ resolvesUpstream: (pattern) => pattern === 1 });
+  expect(await resolver.answer(question('x.apps.internal', 'MX'))).toBeUndefined();
+  expect(await resolver.answer(question('x.apps.internal', 'A'))).toMatchObject({ records: [{ type: 'A' }] });
+  expect(await resolver.answer(question('x.apps.internal', 'HTTPS'))).toMatchObject({ records: [] });
+  expect(await resolver.answer(question('x.apps.internal', 'ANY'))).toMatchObject({ records: [{ type: 'HINFO' }] });
+  expect(await resolver.answer(question('web.internal', 'MX'))).toMatchObject({ records: [] });
+});
+
+test('a pattern table that is full is SERVFAIL, counted, with what to do', async () => {
+  const { resolver, counters } = resolverOf({
+    matcher: {
+      match: () => {
+        throw new RangeError('too many combinations');
+      },
+    },
+  });
+  await expect(resolver.answer(question('web.internal'))).rejects.toMatchObject({ responseCode: 'SERVFAIL' });
+  expect(counters.poolExhausted).toBe(1);
 });
 
 test('a name that no service wants falls through', async () => {

@@ -121,6 +121,7 @@ export class FakeUpstream implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#open) return;
     this.#open = false;
     await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
   }

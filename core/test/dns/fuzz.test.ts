@@ -4,6 +4,7 @@ import packet from 'dns-packet';
 import { AddressPool } from '../../src/dns/address-pool.ts';
 import { createDnsCounters } from '../../src/dns/counters.ts';
 import { skipName } from '../../src/dns/name.ts';
+import { QueryCounts } from '../../src/dns/query-counts.ts';
 import { Responder } from '../../src/dns/responder.ts';
 import { readResponse } from '../../src/dns/upstream-message.ts';
 import { AssignedResolver } from '../../src/resolvers/assigned.ts';
@@ -129,7 +130,12 @@ test(`${MESSAGES} mutated messages get an answer or none, and never an exception
       return random(4) === 0 ? undefined : { raw: response };
     },
   };
-  const responder = new Responder({ resolvers: [assigned, upstream], unanswerable: 'refused', counters, log });
+  const resolvers = [
+    { id: 'assigned', resolver: assigned },
+    { id: 'upstream', resolver: upstream },
+  ];
+  const counts = new QueryCounts();
+  const responder = new Responder({ resolvers, unanswerable: 'refused', counters, counts, log });
   const seeds = seedMessages();
   const signal = new AbortController().signal;
   let answered = 0;

@@ -35,7 +35,10 @@ describe('a query', () => {
   test('of a type without a name gets one by its number, and back', () => {
     const bytes = queryBytes('a');
     bytes.writeUInt16BE(65, bytes.length - 4);
-    expect(parsed(bytes).type).toBe('TYPE65');
+    expect(parsed(bytes).type).toBe('HTTPS');
+    expect(typeCode('HTTPS')).toBe(65);
+    bytes.writeUInt16BE(259, bytes.length - 4);
+    expect(parsed(bytes).type).toBe('TYPE259');
     expect(typeCode('TYPE65')).toBe(65);
     expect(typeName(1)).toBe('A');
     expect(() => typeCode('NONSENSE')).toThrow(/not a DNS record type/);

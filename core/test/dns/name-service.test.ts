@@ -3,79 +3,12 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import packet from 'dns-packet';
-import { afterEach, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { LoopError } from '../../src/api/errors.ts';
 import { encodeQuery } from '../../src/dns/upstream-message.ts';
-import type { NameAssignment } from '../../src/resolvers/assigned.ts';
-import { NameService, type NameServiceOptions } from '../../src/resolvers/name-service.ts';
-import type { ResolverConfiguration, UpstreamSource } from '../../src/config/model.ts';
-import {
-  dig,
-  Dnsmasq,
-  FakeUpstream,
-  freePort,
-  listenOn,
-  matcherOf,
-  PlainChanges,
-  resolverConfiguration,
-  silent,
-  TemporaryDirectory,
-} from './fixtures.ts';
-
-const signal = AbortSignal.timeout(120_000);
-const disposables: AsyncDisposable[] = [];
-afterEach(async () => {
-  for (const one of disposables.splice(0).toReversed()) await one[Symbol.asyncDispose]();
-});
-
-interface Setup extends Partial<Omit<NameServiceOptions, 'resolver'>> {
-  readonly resolver?: Partial<ResolverConfiguration>;
-  readonly hosts?: string;
-}
-
-async function serviceOf({ resolver = {}, hosts = '', ...options }: Setup = {}) {
-  const directory = new TemporaryDirectory();
-  onTestFinished(() => directory[Symbol.dispose]());
-  const hostsPath = directory.file('hosts');
-  const resolvConfPath = directory.file('resolv.conf');
-  writeFileSync(hostsPath, hosts);
-  writeFileSync(resolvConfPath, 'nameserver 192.0.2.53\n');
-  const announced: NameAssignment[] = [];
-  const port = await freePort();
-  const service = new NameService({
-    resolver: resolverConfiguration({ listen: listenOn(port), ...resolver }),
-    limits: { names: 65_536 },
-    matcher: matcherOf('web.internal', '*.apps.internal'),
-    configuredNames: ['web.internal'],
-    mark: 0,
-    families: [4, 6],
-    owner: 'default',
-    stateDirectory: directory.file('state'),
-    log: silent,
-    host: new PlainChanges(),
-    onAssign: (assignment) => {
-      announced.push(assignment);
-    },
-    hostsPath,
-    resolvConfPath,
-    upstreamTimings: { attemptMs: 300, totalMs: 900 },
-    ...options,
-  });
-  disposables.push({ [Symbol.asyncDispose]: () => service.stop() });
-  await service.start(signal);
-  return { service, port, announced, hostsPath };
-}
-
-async function dnsmasq(...args: readonly string[]): Promise<UpstreamSource> {
-  const server = await Dnsmasq.start(
-    '--local=/example/',
-    '--host-record=real.example,192.0.2.80,2001:db8::80,90',
-    '--txt-record=real.example,hello',
-    ...args,
-  );
-  disposables.push(server);
-  return { protocol: 'udp', endpoint: server.endpoint };
-}
+import type { NameService } from '../../src/resolvers/name-service.ts';
+import { dig, freePort, listenOn, matcherOf } from './fixtures.ts';
+import { dnsmasq, fake, serviceOf, signal } from './service.ts';
 
 describe('the service', () => {
   test('answers its own names, forwards the others, and tells the client the same over UDP and TCP', async () => {
@@ -123,8 +56,7 @@ describe('the service', () => {
   ] as const)(
     'says %s as configured when nobody can answer, without upstreams and with dead ones',
     async (unanswerable, word) => {
-      const silentOne = await FakeUpstream.open(() => {});
-      disposables.push(silentOne);
+      const silentOne = await fake(() => {});
       for (const upstreams of [[], [{ protocol: 'udp', endpoint: silentOne.endpoint } as const]]) {
         const { port, service } = await serviceOf({ resolver: { unanswerable, upstreams } });
         expect(await dig(port, 'www.example', 'A')).toMatch(new RegExp(`status: ${word}`));
