@@ -4,6 +4,7 @@
  */
 import {
   addressToBytes,
+  addressToNumber,
   type Family,
   formatPrefix,
   HostChangeError,
@@ -31,6 +32,7 @@ import {
   O_NONBLOCK,
   type Route,
   routeAddition,
+  RT_TABLE_LOCAL,
   RT_TABLE_MAIN,
   TUN_F_CSUM,
   TUN_F_TSO4,
@@ -42,6 +44,9 @@ import { takesSuperPackets } from './offload-probe.ts';
 
 /** Packets that may wait in the device. */
 const QUEUE = 1000;
+/** How long the kernel may take to make the route to an address, and how often it is asked. Milliseconds. */
+const ROUTE_TIMEOUT = 5000;
+const ROUTE_INTERVAL = 5;
 
 export type Offload = 'super-packets' | 'checksums' | 'none';
 
@@ -106,7 +111,7 @@ export class Device {
   }
 
   /** Makes the device with its addresses and switches it on. Nothing is left when it throws. */
-  create(): void {
+  async create(): Promise<void> {
     if (this.#fd >= 0) return;
     const { name, families, addresses, mtu } = this.setup;
     this.#refuseTakenAddresses();
@@ -124,6 +129,7 @@ export class Device {
         }
         for (const route of natRoutes(this.setup, link.index)) socket.request(routeAddition(route, name));
       });
+      if (families.includes(6)) await this.#reachable();
       this.#chooseOffload();
     } catch (error) {
       this.remove();
@@ -186,12 +192,33 @@ export class Device {
    * Another device of that name and those addresses in place of one that is broken.
    * @returns the descriptor of the broken one, for the caller to close when nobody reads from it any more.
    */
-  replace(): number {
+  async replace(): Promise<number> {
     const old = this.#fd;
     // The kernel removes a device that has lost its last descriptor; until then the name is taken.
     this.#fd = -1;
-    this.create();
+    try {
+      await this.create();
+    } catch (error) {
+      this.#fd = old;
+      throw error;
+    }
     return old;
+  }
+
+  /** The kernel makes the route to a new IPv6 address a little later; without it no answer would find its way. */
+  async #reachable(): Promise<void> {
+    const address = this.setup.addresses.sources[6];
+    const own = addressToNumber(address);
+    for (let waited = 0; waited < ROUTE_TIMEOUT; waited += ROUTE_INTERVAL) {
+      const local = withSocket((socket) => listRoutes(socket, 6, RT_TABLE_LOCAL));
+      if (local.some(({ destination }) => destination.length === 128 && destination.address === own)) return;
+      // eslint-disable-next-line no-await-in-loop -- nothing tells when it is there
+      await new Promise((resolve) => setTimeout(resolve, ROUTE_INTERVAL));
+    }
+    throw new HostChangeError({
+      problem: `The kernel made no route to ${address} within ${ROUTE_TIMEOUT / 1000} seconds.`,
+      remedy: `Look at \`ip -6 address show dev ${this.name}\`, and start again.`,
+    });
   }
 
   #hasRoute(socket: NetlinkSocket, family: Family): boolean {

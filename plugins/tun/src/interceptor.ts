@@ -160,7 +160,7 @@ export class TunInterceptor implements Interceptor {
     if (drift.some(({ object }) => object === `device ${device.name}`)) {
       if (device.exists) device.mend();
       else {
-        const old = device.replace();
+        const old = await device.replace();
         this.#post({ type: 'device', fd: device.fd });
         // The pump lets go of the old one before it reads its next packet; nobody else may get its number before.
         setTimeout(() => libc.close(old), RELEASE).unref();

@@ -3,6 +3,7 @@ export { type ClassRouteStyle, ipTool, routingLines } from './class-routes.ts';
 export { emptyTables, LiveRouting, removeRules, rulesName, tablesName } from './live-routing.ts';
 export type { Placement } from './placement.ts';
 export { NOTHING, type PortClass, PortClasses, type PortRange } from './port-class.ts';
+export { keyOf, type PrefixKey } from './prefix-key.ts';
 export {
   familiesOf,
   type FamilyRouting,

@@ -16,6 +16,7 @@ import {
 import { formatRule, listRules, type RoutingRule, ruleAddition, ruleRemoval } from '../../sys/netlink/rule.ts';
 import { NetlinkError, type NetlinkRequest, NetlinkSocket } from '../../sys/netlink/socket.ts';
 import { type ClassRouteStyle, guardRoute, steeringRoute } from './class-routes.ts';
+import { keyOf, type PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
 import { BLOCK, type FamilyRouting, type TableRoutes } from './routing.ts';
 import { tableChanges, type TableStep } from './table-changes.ts';
@@ -246,15 +247,15 @@ export class LiveRouting {
       [...this.#current.tables.keys()].map((table) => {
         const routes = listRoutes(socket, this.family, table).filter((route) => this.#isOurs(route));
         const guards = new Set(
-          routes.filter(({ type }) => type === 'unreachable').map(({ destination }) => formatPrefix(destination)),
+          routes.filter(({ type }) => type === 'unreachable').map(({ destination }) => keyOf(destination)),
         );
         const entries = routes
           .filter(({ type }) => type !== 'unreachable')
-          .map(({ destination, type }): [string, ClassRoute] => [
-            formatPrefix(destination),
+          .map(({ destination, type }): [PrefixKey, ClassRoute] => [
+            keyOf(destination),
             { prefix: destination, steered: type === steering },
           ])
-          .filter(([text, { steered }]) => !steered || !guarded || guards.has(text));
+          .filter(([key, { steered }]) => !steered || !guarded || guards.has(key));
         return [table, new Map(entries)] as const;
       }),
     );
@@ -292,12 +293,12 @@ export class LiveRouting {
   #routeDrift(): readonly Drift[] {
     const { tables } = this.#listed();
     return [...this.#current.tables].flatMap(([table, wanted]): readonly Drift[] => {
-      const text = (routes: TableRoutes) =>
-        new Set([...routes].map(([prefix, { steered }]) => (steered ? prefix : `throw ${prefix}`)));
-      const [expected, found] = [text(wanted), text(tables.get(table) ?? EMPTY)];
-      const lost = [...expected].filter((each) => !found.has(each));
-      const extra = [...found].filter((each) => !expected.has(each));
-      if (lost.length === 0 && extra.length === 0) return [];
+      const { gains, losses } = tableChanges(tables.get(table) ?? EMPTY, wanted);
+      const text = ({ route }: TableStep) => `${route.steered ? '' : 'throw '}${formatPrefix(route.prefix)}`;
+      const steps = [...gains, ...losses];
+      if (steps.length === 0) return [];
+      const lost = steps.filter(({ kind }) => kind === 'put').map(text);
+      const extra = steps.filter(({ kind }) => kind === 'remove').map(text);
       return [{ object: tableName(this.family, table), expected: `${wanted.size} routes`, found: sample(lost, extra) }];
     });
   }

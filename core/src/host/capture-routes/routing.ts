@@ -21,6 +21,7 @@ import { IPPROTO_TCP, IPPROTO_UDP } from '../../sys/constants.ts';
 import type { RoutingRule } from '../../sys/netlink/rule.ts';
 import { type Placement, placeClasses, rulePorts } from './placement.ts';
 import { PortClasses } from './port-class.ts';
+import { keyOf, type PrefixKey } from './prefix-key.ts';
 import { type ClassRoute, type RouteClass, routeClassesOf, steeredPrefixesOf } from './route-class.ts';
 
 const AT = {
@@ -77,8 +78,8 @@ export function ownAddressTest({
     wide.some((own) => own.length <= prefix.length && prefixContains(own, prefix.family, prefix.address));
 }
 
-/** Routes of one table by the text of their prefix. */
-export type TableRoutes = ReadonlyMap<string, ClassRoute>;
+/** Routes of one table. */
+export type TableRoutes = ReadonlyMap<PrefixKey, ClassRoute>;
 
 export interface FamilyRouting {
   readonly family: Family;
@@ -129,14 +130,14 @@ class RulesOf {
     const { numbers, set } = this.#input;
     const family = this.#family;
     const everywhere = EVERYWHERE[family];
-    const live: TableRoutes = new Map([[formatPrefix(everywhere), { prefix: everywhere, steered: true }]]);
+    const live: TableRoutes = new Map([[keyOf(everywhere), { prefix: everywhere, steered: true }]]);
     const classes = draining || !set.scopes.output ? [] : this.#classes();
     const placement = placeClasses(classes, placements?.get(family));
     const tables = new Map<number, TableRoutes>([[numbers.table, live]]);
     for (const { text, routes } of classes) {
       const number = placement.get(text);
       if (number === undefined) continue;
-      tables.set(numbers.table + number, new Map(routes.map((route) => [formatPrefix(route.prefix), route])));
+      tables.set(numbers.table + number, new Map(routes.map((route) => [keyOf(route.prefix), route])));
     }
     const rules = [
       ...this.#frame(),

@@ -3,6 +3,7 @@
  * any two steps each destination is answered by the old content or the new one. Pure.
  */
 import { comparePrefixes, prefixBounds } from '../../capture/address.ts';
+import type { PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
 import type { TableRoutes } from './routing.ts';
 
@@ -18,18 +19,18 @@ export interface TableChanges {
 }
 
 interface Difference {
-  readonly text: string;
+  readonly key: PrefixKey;
   readonly old: ClassRoute | undefined;
   readonly now: ClassRoute | undefined;
 }
 
 function differences(old: TableRoutes, now: TableRoutes): readonly Difference[] {
   const found: Difference[] = [];
-  for (const [text, route] of now) {
-    const before = old.get(text);
-    if (before?.steered !== route.steered) found.push({ text, old: before, now: route });
+  for (const [key, route] of now) {
+    const before = old.get(key);
+    if (before?.steered !== route.steered) found.push({ key, old: before, now: route });
   }
-  for (const [text, route] of old) if (!now.has(text)) found.push({ text, old: route, now: undefined });
+  for (const [key, route] of old) if (!now.has(key)) found.push({ key, old: route, now: undefined });
   return found;
 }
 
@@ -37,22 +38,22 @@ function differences(old: TableRoutes, now: TableRoutes): readonly Difference[] 
 function answers(
   old: TableRoutes,
   now: TableRoutes,
-): (text: string) => { readonly old: boolean; readonly now: boolean } {
-  const known = new Map<string, { readonly old: boolean; readonly now: boolean }>();
+): (key: PrefixKey) => { readonly old: boolean; readonly now: boolean } {
+  const known = new Map<PrefixKey, { readonly old: boolean; readonly now: boolean }>();
   const all = [...new Map([...old, ...now])].toSorted(([, a], [, b]) => comparePrefixes(a.prefix, b.prefix));
   const around: Array<{ readonly last: bigint; readonly old: boolean; readonly now: boolean }> = [];
-  for (const [text, { prefix }] of all) {
+  for (const [key, { prefix }] of all) {
     const [first, last] = prefixBounds(prefix);
     while ((around.at(-1)?.last ?? last) < first) around.pop();
     const outer = around.at(-1);
     const answer = {
-      old: old.get(text)?.steered ?? outer?.old ?? false,
-      now: now.get(text)?.steered ?? outer?.now ?? false,
+      old: old.get(key)?.steered ?? outer?.old ?? false,
+      now: now.get(key)?.steered ?? outer?.now ?? false,
     };
-    known.set(text, answer);
+    known.set(key, answer);
     around.push({ last, ...answer });
   }
-  return (text) => known.get(text) ?? { old: false, now: false };
+  return (key) => known.get(key) ?? { old: false, now: false };
 }
 
 const longestFirst = (a: TableStep, b: TableStep) => b.route.prefix.length - a.route.prefix.length;
@@ -66,7 +67,7 @@ export function tableChanges(old: TableRoutes, now: TableRoutes): TableChanges {
   const gains: TableStep[] = [];
   const losses: TableStep[] = [];
   for (const difference of changed) {
-    const { old: was, now: is } = answer?.(difference.text) ?? {
+    const { old: was, now: is } = answer?.(difference.key) ?? {
       old: difference.old !== undefined,
       now: difference.now !== undefined,
     };
