@@ -51,6 +51,14 @@ export interface HostNumbers {
   readonly protocolId: number;
 }
 
+/** A control group (version 2) of which processes are chosen. */
+export interface ControlGroup {
+  /** From the root of the hierarchy, with a leading slash. */
+  readonly path: string;
+  /** The kernel's number of it; a group that was removed and made again has another one. */
+  readonly id: string;
+}
+
 /** What the engine knows about the network namespace; recomputed when netlink says that it changed. */
 export interface HostFacts {
   readonly netns: string;
@@ -62,4 +70,9 @@ export interface HostFacts {
   /** Own addresses and connected networks as text prefixes, e.g. `10.1.0.2/32`, `10.1.0.0/24`. */
   readonly ownAddresses: readonly string[];
   readonly connectedNetworks: readonly string[];
+  /**
+   * Of the control groups that `CaptureOwners` names, those that exist now. Absent: nobody has looked, and all of them
+   * count as existing.
+   */
+  readonly controlGroups?: readonly ControlGroup[];
 }

@@ -1,11 +1,8 @@
-/** Looks whether the kernel still has what the plan says, and mends it when somebody changed it. */
+/** Whether the kernel still has what the plan says; mends it when somebody changed it. When to look is HostWatch's affair. */
 import { DriftError } from '../api/errors.ts';
 import type { Drift, Interceptor } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
 import type { CaptureConfiguration } from '../config/model.ts';
-
-/** Between two looks. Milliseconds. */
-const INTERVAL = 1500;
 
 export interface DriftWatchParts {
   readonly interceptor: Interceptor;
@@ -16,9 +13,7 @@ export interface DriftWatchParts {
 
 export class DriftWatch {
   readonly #parts: DriftWatchParts;
-  readonly #abort = new AbortController();
-  #timer: NodeJS.Timeout | undefined;
-  #looking: Promise<void> = Promise.resolve();
+  #found = 0;
   #repaired = 0;
   #last: readonly Drift[] = [];
 
@@ -26,43 +21,20 @@ export class DriftWatch {
     this.#parts = parts;
   }
 
-  start(): void {
-    if (this.#parts.policy === 'ignore' || this.#abort.signal.aborted) return;
-    this.#timer = setTimeout(() => {
-      this.#looking = this.#look().finally(() => this.start());
-    }, INTERVAL);
-    this.#timer.unref();
+  /** Objects that differed and that were mended since the start, and what differed last. */
+  report(): { readonly found: number; readonly repaired: number; readonly last: readonly Drift[] } {
+    return { found: this.#found, repaired: this.#repaired, last: this.#last };
   }
 
-  report(): { readonly repaired: number; readonly last: readonly Drift[] } {
-    return { repaired: this.#repaired, last: this.#last };
-  }
-
-  /** Runs `change` while nobody looks: in the middle of an update the kernel differs from every plan. */
-  async paused<T>(change: () => Promise<T>): Promise<T> {
-    clearTimeout(this.#timer);
-    await this.#looking;
-    clearTimeout(this.#timer);
-    try {
-      return await change();
-    } finally {
-      this.start();
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#abort.abort();
-    clearTimeout(this.#timer);
-    await this.#looking;
-  }
-
-  async #look(): Promise<void> {
+  /** Looks once, and does what the policy says. Never in the middle of an update. Throws nothing; failures are logged. */
+  async look(signal: AbortSignal): Promise<void> {
     const { interceptor, policy, log, fatal } = this.#parts;
-    const { signal } = this.#abort;
+    if (policy === 'ignore') return;
     try {
       const drift = await interceptor.verify(signal);
       if (drift.length === 0 || signal.aborted) return;
       this.#last = drift;
+      this.#found += drift.length;
       log.warn({ drift }, 'somebody changed what Weir had set in the kernel');
       if (policy === 'fail') {
         fatal(

@@ -65,8 +65,13 @@ export class Weir implements AdminTarget, AsyncDisposable {
     let run: Run | undefined;
     let weir: Weir | undefined;
     try {
-      run = new Run(configuration, directory, log, (error) => {
-        if (weir !== undefined) weir.#fail(error);
+      run = new Run(configuration, {
+        directory,
+        log,
+        fatal: (error) => {
+          if (weir !== undefined) weir.#fail(error);
+        },
+        exclusively: (change) => (weir === undefined ? change() : weir.#exclusively(change)),
       });
       weir = new Weir(run, lock, directory, log, options);
       await run.start(signal);

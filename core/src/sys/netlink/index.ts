@@ -5,6 +5,7 @@ export * from './constants.ts';
 export * from './link.ts';
 export type { NetlinkMessage } from './message.ts';
 export * from './monitor.ts';
+export * from './nftables-monitor.ts';
 export * from './nftables.ts';
 export * from './route.ts';
 export * from './rule.ts';

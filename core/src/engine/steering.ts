@@ -1,0 +1,164 @@
+/**
+ * What a run captures: compiled from the configuration and the host as it is, in the tables of the workers and in the
+ * kernel. All three change together, in the order that loses no flow.
+ */
+import type { Canary } from '../api/capture.ts';
+import { SelectionError } from '../api/errors.ts';
+import type { HostFacts, HostNumbers } from '../api/host.ts';
+import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
+import type { BoundPoint } from '../api/point.ts';
+import type { CaptureConfiguration, Configuration } from '../config/model.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import type { TableMessage } from '../dataplane/messages.ts';
+import { controlGroups } from '../host/control-groups.ts';
+import { hostFacts } from '../host/facts.ts';
+import { makeCapturePlan, ServiceNumbers, type CapturePlan } from './capture-plan.ts';
+import { builtInStep, type DialPlans } from './dial-plans.ts';
+import type { NameBinding } from './name-binding.ts';
+import { serviceListeners } from './service-listeners.ts';
+
+/** For how long a flow that only the last configuration wanted is dialled directly. Milliseconds. */
+const RETIRING_GRACE = 60_000;
+
+export interface SteeringParts {
+  readonly dataPlane: DataPlane;
+  readonly numbers: HostNumbers;
+  readonly binding: NameBinding;
+  /** Ends updates of the kernel that are under way. */
+  readonly signal: AbortSignal;
+}
+
+/** The interceptor that was selected. */
+export interface Steerer {
+  readonly interceptor: Interceptor;
+  readonly definition: InterceptorDefinition<never>;
+}
+
+/** The host as it is now, with the control groups that are chosen by. @throws SystemCallError, NetlinkError. */
+export function lookAtHost({ only, except }: Pick<CaptureConfiguration, 'only' | 'except'>): HostFacts {
+  const paths = [...only, ...except].flatMap((owner) => (owner.kind === 'cgroup' ? [owner.path] : []));
+  return { ...hostFacts(), ...(paths.length === 0 ? {} : { controlGroups: controlGroups([...new Set(paths)]) }) };
+}
+
+export class Steering {
+  readonly serviceNumbers = new ServiceNumbers();
+  /** Names of all services that this run has known. */
+  readonly serviceTexts = new Map<number, string>();
+  readonly #parts: SteeringParts;
+  #facts: HostFacts;
+  #dialPlans: DialPlans | undefined;
+  #steerer: Steerer | undefined;
+  #plan: CapturePlan | undefined;
+  #generation = 0;
+  #ended = false;
+
+  constructor(parts: SteeringParts, facts: HostFacts) {
+    this.#parts = parts;
+    this.#facts = facts;
+  }
+
+  get facts(): HostFacts {
+    return this.#facts;
+  }
+
+  /** What holds now; `undefined` before the first one was installed. */
+  get plan(): CapturePlan | undefined {
+    return this.#plan;
+  }
+
+  /** Compiles a configuration for the host as it was last looked at; nothing changes. */
+  compile(configuration: Configuration, canaries: readonly Canary[]): CapturePlan {
+    const plan = makeCapturePlan({
+      configuration,
+      facts: this.#facts,
+      generation: ++this.#generation,
+      numbers: this.serviceNumbers,
+      canaries,
+      ...(this.#plan === undefined ? {} : { previousNames: this.#plan.names }),
+    });
+    for (const [id, name] of plan.serviceNames) this.serviceTexts.set(id, name);
+    return plan;
+  }
+
+  /** Gives the first plan to the workers; no interceptor is there yet. */
+  async install(plan: CapturePlan, dialPlans: DialPlans): Promise<void> {
+    this.#dialPlans = dialPlans;
+    await this.#parts.dataPlane.install(this.#table(plan, 0));
+    this.#plan = plan;
+  }
+
+  /** From now on changes go to this interceptor too. It steers by the plan that holds. */
+  adopt(steerer: Steerer): void {
+    this.#steerer = steerer;
+  }
+
+  planInput(plan: CapturePlan, points: readonly BoundPoint[]): PlanInput {
+    return {
+      owner: plan.configuration.owner,
+      set: plan.set,
+      points,
+      numbers: this.#parts.numbers,
+      facts: this.#facts,
+      onCrash: plan.configuration.capture.onCrash,
+      serviceNames: plan.serviceNames,
+    };
+  }
+
+  /** Table first, then the kernel: a flow that is steered must find its service. When it throws, nothing has changed. */
+  async change(plan: CapturePlan): Promise<void> {
+    const [steerer, before] = [this.#steerer, this.#plan];
+    if (!steerer || !before) {
+      throw new SelectionError({ problem: 'Nothing is captured yet.', remedy: 'Wait until Weir is ready.' });
+    }
+    const { interceptor, definition } = steerer;
+    const { dataPlane, signal } = this.#parts;
+    await dataPlane.install(this.#table(plan, RETIRING_GRACE));
+    const pointsBefore = dataPlane.points;
+    try {
+      if (definition.capabilities.scopes.includes('explicit') && !this.#ended) {
+        const listeners = serviceListeners(plan.configuration, this.serviceNumbers);
+        await dataPlane.replacePoints(definition.points(this.#facts, listeners));
+      }
+      await interceptor.update(this.planInput(plan, dataPlane.points), signal);
+    } catch (error) {
+      if (dataPlane.points !== pointsBefore) await dataPlane.replacePoints(pointsBefore);
+      await dataPlane.install(this.#table({ ...before, set: { ...before.set, generation: ++this.#generation } }, 0));
+      throw error;
+    }
+    this.#plan = plan;
+  }
+
+  /** What the next plan is compiled for. */
+  learn(facts: HostFacts): void {
+    this.#facts = facts;
+  }
+
+  /** New flows go elsewhere from now on; where nothing is captured, they are refused. */
+  async end(signal: AbortSignal): Promise<void> {
+    this.#ended = true;
+    await this.#steerer?.interceptor.drain(signal);
+    this.#parts.dataPlane.drain();
+    if (this.#steerer?.definition.capabilities.scopes.includes('explicit')) {
+      await this.#parts.dataPlane.replacePoints([]);
+    }
+  }
+
+  #table(plan: CapturePlan, graceMs: number): TableMessage {
+    const { unmatched, timeouts } = plan.configuration;
+    const { binding } = this.#parts;
+    const dialPlans = this.#dialPlans as DialPlans;
+    return {
+      type: 'table',
+      generation: plan.set.generation,
+      lookup: plan.lookup,
+      names: binding.data,
+      nameTexts: binding.texts,
+      serviceNames: [...plan.serviceNames],
+      dialers: dialPlans.handshakeDialers,
+      plans: [...plan.services].map(([id, service]) => [id, dialPlans.plan(id, service)] as const),
+      unmatched: [builtInStep(unmatched)],
+      graceMs,
+      timeouts,
+    };
+  }
+}
