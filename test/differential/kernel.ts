@@ -1,8 +1,11 @@
 /** A mechanism in a namespace of its own, and where the kernel takes flows there. */
 import {
+  addressToBytes,
   addressToNumber,
   type BoundPoint,
+  bytesToAddress,
   type CaptureSet,
+  type Endpoint,
   type Family,
   type FlowKey,
   hostFacts,
@@ -10,8 +13,15 @@ import {
   type HostNumbers,
   type InterceptorDefinition,
   type Interceptor,
+  NAT_ORIGINAL,
+  NAT_ORIGINAL_PORT,
+  NAT_SOURCE,
+  NAT_SOURCE_PORT,
+  NatLookup,
   numberToAddress,
   type PlanInput,
+  type PointSpec,
+  type Pump,
 } from '@weir/core';
 import {
   closeWithReset,
@@ -26,7 +36,7 @@ import {
   SOCKADDR_LENGTH,
   socketName,
 } from '@weir/core/sys';
-import { enterFreshNamespace, MemoryChanges, shell, SILENT } from '@weir/core/testing';
+import { enterFreshNamespace, MemoryChanges, runPump as startPump, shell, SILENT } from '@weir/core/testing';
 import { Wire } from './wire.ts';
 import { CANARIES, isOwn, SOURCES } from './world.ts';
 
@@ -53,6 +63,8 @@ export interface Mechanism {
   readonly source?: Readonly<Record<Family, string>>;
   /** The interceptor's own, validated already. Default: none. */
   readonly options?: unknown;
+  /** It refuses services that name addresses of the host. Default false. */
+  readonly refusesOwnAddresses?: boolean;
 }
 
 /** What became of a flow. `unsendable`: connect() refused it itself. */
@@ -66,7 +78,7 @@ export class KernelUnderTest implements AsyncDisposable {
   readonly facts: HostFacts;
   readonly #source: Mechanism['source'];
   readonly #interceptor: Interceptor;
-  readonly #points: readonly BoundPoint[];
+  #points: readonly BoundPoint[] = [];
   readonly #wire: Wire;
   readonly #onCrash: PlanInput['onCrash'];
   #started = false;
@@ -80,23 +92,13 @@ export class KernelUnderTest implements AsyncDisposable {
     this.#source = source;
     this.#onCrash = onCrash;
     this.#wire = new Wire('up1');
-    this.#points = definition.points(this.facts).map((spec) => {
-      const fd = openSocket({
-        ...spec.network,
-        mark: NUMBERS.bypassMark,
-        transparent: spec.transparent,
-        bind: spec.bind,
-      });
-      libc.listen(fd, 1024);
-      return { ...spec, port: socketName(fd).port, fds: [fd] };
-    });
     this.#interceptor = definition.create(
       {
         owner: 'default',
         numbers: NUMBERS,
         host: new MemoryChanges(),
         log: SILENT,
-        pump: () => Promise.reject(new Error('this test lends no pumps')),
+        pump: runPump,
       },
       options as never,
     );
@@ -104,6 +106,7 @@ export class KernelUnderTest implements AsyncDisposable {
 
   /** Starts with the first set, updates to each later one. */
   async steer(set: CaptureSet): Promise<void> {
+    if (!this.#started) this.#points = (await this.#interceptor.provision(signal)).map(listenAt);
     const input: PlanInput = {
       owner: 'default',
       set,
@@ -114,7 +117,6 @@ export class KernelUnderTest implements AsyncDisposable {
       serviceNames: new Map(),
     };
     if (this.#started) return this.#interceptor.update(input, signal);
-    await this.#interceptor.provision(signal);
     await this.#interceptor.start(input, signal);
     this.#started = true;
   }
@@ -210,17 +212,47 @@ export class KernelUnderTest implements AsyncDisposable {
 
   *#arrivals(): Generator<{ readonly sourcePort: number; readonly text: string }> {
     const peer = Buffer.alloc(SOCKADDR_LENGTH);
-    for (const fd of this.#points.flatMap((point) => point.fds)) {
+    for (const point of this.#points) {
       for (;;) {
+        const [fd = -1] = point.fds;
         const flow = libc.accept4(fd, peer, Int32Array.of(SOCKADDR_LENGTH), SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (flow < 0) break;
-        const from = readSockaddr(peer);
-        const to = socketName(flow);
+        const [from, to] = endsOf(point, readSockaddr(peer), socketName(flow));
         closeWithReset(flow);
         yield { sourcePort: from.port, text: `${from.address} to ${to.address} ${to.port}` };
       }
     }
   }
+}
+
+function listenAt(spec: PointSpec): BoundPoint {
+  const { network, transparent, bind } = spec;
+  const fd = openSocket({ ...network, mark: NUMBERS.bypassMark, transparent, bind });
+  libc.listen(fd, 1024);
+  return { ...spec, port: socketName(fd).port, fds: [fd] };
+}
+
+/** Source and original destination of a flow that arrived. */
+function endsOf({ original }: BoundPoint, peer: Endpoint, own: Endpoint): readonly [Endpoint, Endpoint] {
+  if (original.via !== 'nat-table') return [peer, own];
+  const lookup = new NatLookup(original.table);
+  const bytes = addressToBytes(peer.address);
+  const entry = lookup.find(new DataView(bytes.buffer, bytes.byteOffset), 0, peer.port);
+  if (entry < 0) throw new Error(`${peer.address} ${peer.port} arrived, and is in no table`);
+  const address = (at: number) => bytesToAddress(new Uint8Array(original.table, 4 * (entry + at), bytes.length));
+  return [
+    { address: address(NAT_SOURCE), port: lookup.words[entry + NAT_SOURCE_PORT] as number },
+    { address: address(NAT_ORIGINAL), port: lookup.words[entry + NAT_ORIGINAL_PORT] as number },
+  ];
+}
+
+/** A pump that dies fails the test. */
+function runPump(module: URL, data: unknown): Promise<Pump> {
+  return startPump(module, data, (error) => {
+    queueMicrotask(() => {
+      throw error;
+    });
+  });
 }
 
 interface Sent {

@@ -2,7 +2,7 @@
 import { compileCaptureSet, decide, type FlowKey, numberToAddress } from '@weir/core';
 import { type Fate, KernelUnderTest, type Mechanism } from './kernel.ts';
 import { Random } from './random.ts';
-import { isOwn, randomFlows, randomInput, withRefusals } from './world.ts';
+import { isOwn, randomFlows, randomInput, withoutOwnAddresses, withRefusals } from './world.ts';
 
 export interface Differential {
   readonly seed: number;
@@ -43,7 +43,8 @@ export async function runDifferential(mechanism: Mechanism, { seed, sets, flowsP
     // eslint-disable-next-line no-await-in-loop -- one namespace after the other
     await using kernel = new KernelUnderTest(mechanism, random.chance(2) ? 'open' : 'closed');
     for (let index = done; index < Math.min(sets, done + SETS_PER_NAMESPACE) && disagreements.length < 10; index++) {
-      const input = randomInput(random, index + 1, kernel.facts);
+      const any = randomInput(random, index + 1, kernel.facts);
+      const input = mechanism.refusesOwnAddresses ? withoutOwnAddresses(any) : any;
       const compiled = compileCaptureSet(input);
       const set = random.chance(3) ? withRefusals(compiled) : compiled;
       // eslint-disable-next-line no-await-in-loop -- each set takes the place of the one before

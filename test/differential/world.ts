@@ -114,6 +114,19 @@ export function randomInput(random: Random, generation: number, facts: HostFacts
   };
 }
 
+/** The same without prefixes that lie within addresses of the host. */
+export function withoutOwnAddresses(input: CaptureInput): CaptureInput {
+  const isInside = ({ family, address: first, length }: Prefix) =>
+    HOST.some((own) => own.length <= length && prefixContains(own, family, first));
+  return {
+    ...input,
+    services: input.services.map(({ id, service }) => ({
+      id,
+      service: { ...service, prefixes: service.prefixes.filter((one) => !isInside(one)) },
+    })),
+  };
+}
+
 /** One service becomes a refusal, which configurations cannot say yet but mechanisms must understand. */
 export function withRefusals(set: CaptureSet): CaptureSet {
   const refused = ({ verdict }: CaptureChoice) => typeof verdict === 'object' && verdict.steer === 18;

@@ -140,7 +140,9 @@ export class Anchor {
         const link = findLink(socket, this.name);
         if (!link) throw new TypeError(`${this.name} is gone.`);
         this.#index = link.index;
-        if (this.#families.includes(6)) socket.request(linkWithoutOwnAddresses(link.index));
+        const [refused] = socket.settle([linkWithoutOwnAddresses(link.index)]);
+        // A kernel without IPv6 does not know what is meant.
+        if (refused && this.#families.includes(6)) throw refused;
         socket.request(linkUp(link.index));
         for (const family of this.#families) socket.request(hostAddressAddition(link.index, this.#sources[family]));
       });

@@ -54,7 +54,8 @@ export function isNamedOwn({ own, class: each }: PrefixEntry): boolean {
 }
 
 function ownPrefixes({ ownAddresses }: Pick<PlanInput['facts'], 'ownAddresses'>): readonly Prefix[] {
-  return [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
+  const all = [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
+  return [...new Map(all.map((prefix) => [keyOf(prefix), prefix])).values()];
 }
 
 /** Tells whether a prefix lies within one of the host's own addresses. */
