@@ -1,6 +1,7 @@
 /** Weir's public surface. Contracts for plugins and embedders; everything else is reached through the engine. */
 export * from './api/index.ts';
 export * from './capture/index.ts';
+export { NatLookup } from './dataplane/nat-lookup.ts';
 export * from './host/capture-routes/index.ts';
 export { hostFacts } from './host/facts.ts';
 export { tproxyPoints, usablePoints } from './host/tproxy-points.ts';

@@ -18,3 +18,4 @@ export * from './interceptor-instance.ts';
 export * from './plan-input.ts';
 export * from './single-flows.ts';
 export * from './tproxy-instance.ts';
+export { runPump } from '../engine/pump.ts';
