@@ -44,7 +44,7 @@ function lines(records: Readonly<Record<string, string>>): string {
 }
 
 async function servedBy(host: TestHost, url: string): Promise<string> {
-  const { server } = JSON.parse(await host.check(['curl', '-sS', '-m', '8', url])) as { server: string };
+  const { server } = JSON.parse(await host.check(['curl', '-4sS', '-m', '8', url])) as { server: string };
   return server;
 }
 
