@@ -60,7 +60,7 @@ describe.skipIf(requires('namespaces', 'nft'))('socks5', () => {
       ]);
       const weir = await scene.start({ services: [web({ type: 'socks5', address: '10.1.0.1:1080' })] });
       for (const host of ['203.0.113.7', 'only-there.internal']) {
-        const answer = JSON.parse(await client.check(['curl', '-sS', '-m', '5', `http://${host}/`])) as {
+        const answer = JSON.parse(await client.check(['curl', '-4sS', '-m', '5', `http://${host}/`])) as {
           server: string;
         };
         expect(answer.server).toBe('real');
