@@ -1,6 +1,7 @@
 /** Everything that can be measured, in the order in which it is shown. A new measure is one more entry. */
 import { UsageError } from '@weir/core';
 import type { Load } from '../load.ts';
+import { BESIDE_BULK } from './beside-bulk.ts';
 import { bulk } from './bulk.ts';
 import { connections } from './connections.ts';
 import { requests } from './requests.ts';
@@ -16,6 +17,7 @@ export const LOADS: readonly Load[] = [
   connections(128, false),
   requests(64, '64 B'),
   requests(16_384, '16 KiB'),
+  BESIDE_BULK,
   START,
 ];
 
