@@ -87,7 +87,8 @@ describe.skipIf(requires('namespaces', 'nft', 'curl', 'dnsmasq'))('names', () =>
       expect((await runClients(client, 'real.internal:82', { mode: 'read' })).outcomes).toEqual({ ECONNRESET: 1 });
       expect((await runClients(client, 'made-up.internal:81', { mode: 'read' })).outcomes).toEqual({ ECONNRESET: 1 });
       const flows = await weir.ended(5);
-      expect(flows.map(({ service, outcome }) => [service, outcome])).toEqual([
+      // The last client may try its second address as well, when the machine is slow.
+      expect(flows.slice(0, 5).map(({ service, outcome }) => [service, outcome])).toEqual([
         ['web', 'closed'],
         ['web', 'closed'],
         [undefined, 'closed'],

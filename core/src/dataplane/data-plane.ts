@@ -19,6 +19,7 @@ import {
   F64,
   FREE,
   I32,
+  NAME,
   outcomeCode,
   RELAY,
   RELAY_STREAM,
@@ -197,6 +198,11 @@ export class DataPlane {
     await this.#everyWorker((worker) => (this.#installed.get(worker) ?? -1) >= table.generation);
   }
 
+  /** Gives all workers other names, with the rows by which they are decided; all else of the last table stays. */
+  async installNames(names: Pick<TableMessage, 'generation' | 'lookup' | 'names'>): Promise<void> {
+    if (this.#table !== undefined) await this.install({ ...this.#table, ...names, keepsRetired: true });
+  }
+
   /** Replaces the dial plan of one service; flows that have begun keep theirs. */
   setPlan(service: number, steps: readonly DialStep[]): void {
     if (this.#table !== undefined) {
@@ -249,6 +255,18 @@ export class DataPlane {
     for (const fd of this.#replySockets.values()) libc.close(fd);
     this.#replySockets.clear();
     process.off('exit', this.#onExit);
+  }
+
+  /** Numbers of the names that living flows were made to. */
+  namesInUse(): Set<number> {
+    const names = new Set<number>();
+    for (const { slab } of this.#workers) {
+      for (let slot = 0; slot < (slab.head[0] as number); slot++) {
+        const name = slab.i32[slot * I32 + NAME] as number;
+        if (name !== 0 && slab.i32[slot * I32 + STATE] !== FREE) names.add(name - 1);
+      }
+    }
+    return names;
   }
 
   /** Living flows, at most `limit`. */

@@ -50,8 +50,9 @@ export class FlowDecision {
     this.#parts = parts;
   }
 
-  replaceTables(tables: ServiceTables, graceUntil: number): void {
-    this.#retired = this.tables && { tables: this.tables, until: graceUntil };
+  /** @param graceUntil absent: what was replaced before stays retired as it is. */
+  replaceTables(tables: ServiceTables, graceUntil?: number): void {
+    if (graceUntil !== undefined) this.#retired = this.tables && { tables: this.tables, until: graceUntil };
     this.tables = tables;
   }
 

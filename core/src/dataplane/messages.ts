@@ -92,6 +92,8 @@ export interface TableMessage {
   readonly unmatched: readonly DialStep[];
   /** For how long flows that only the last table wanted are dialled directly. Milliseconds. */
   readonly graceMs: number;
+  /** Only names are otherwise than in the last table: what that one has replaced stays retired as it is. */
+  readonly keepsRetired?: boolean;
   readonly timeouts: WorkerTimeouts;
 }
 

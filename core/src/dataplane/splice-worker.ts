@@ -381,7 +381,7 @@ export class SpliceWorker {
     };
     this.#nameTexts = new NameTexts(message.nameTexts);
     this.#serviceNames = new Map(message.serviceNames);
-    this.#decision.replaceTables(tables, Date.now() + message.graceMs);
+    this.#decision.replaceTables(tables, message.keepsRetired ? undefined : Date.now() + message.graceMs);
     this.#dialing.timeouts = message.timeouts;
     this.#post({ type: 'table-installed', generation: message.generation });
   }

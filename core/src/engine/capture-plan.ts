@@ -86,6 +86,8 @@ export interface CapturePlanInput {
   readonly numbers: ServiceNumbers;
   readonly canaries: readonly Canary[];
   readonly previousNames?: NameTable;
+  /** The table of the same services, which is taken as it is: it may have grown since it was compiled. */
+  readonly names?: NameTable;
 }
 
 export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
@@ -106,7 +108,7 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
     },
     owners: { only, except },
   });
-  const names = compileNames(numbered, input.previousNames);
+  const names = input.names ?? compileNames(numbered, input.previousNames);
   return {
     configuration,
     set,
@@ -115,6 +117,15 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
     services: new Map(numbered.map(({ id, service }) => [id, service])),
     serviceNames: new Map(numbered.map(({ id, service }) => [id, service.name])),
   };
+}
+
+/** The services of a plan that want the names of an index. */
+export function servicesOfNames({ names, services }: CapturePlan, index: number): readonly ServiceConfiguration[] {
+  const ids = new Set<ServiceId>();
+  for (const { choices } of names.rows[index] ?? []) {
+    for (const { verdict } of choices) if (typeof verdict === 'object') ids.add(verdict.steer);
+  }
+  return [...ids].flatMap((id) => services.get(id) ?? []);
 }
 
 /** Names that both tables want; what the resolver answers by while one is replaced by the other. */

@@ -51,6 +51,11 @@ export class DialPlans {
     return this.#names[index];
   }
 
+  /** A configured dialer; undefined for those that always exist. */
+  dialer(name: string): Dialer | undefined {
+    return this.#dialers.get(name)?.dialer;
+  }
+
   streamDialer(index: number): StreamDialerPlace | undefined {
     return this.#streams.get(index);
   }

@@ -2,6 +2,7 @@
  * Names between the resolver and the data plane: numbers for names, the shared directory of their addresses, and the
  * real addresses that workers ask for when they dial.
  */
+import { ResolveError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
 import { NameDirectory, RETIRED_PATTERN, type NameDirectoryData } from '../dataplane/name-directory.ts';
 import { NameTexts, type NameTextsData } from '../dataplane/name-texts.ts';
@@ -16,18 +17,43 @@ export type LookUp = (
 /** Longest that an answer is kept by a worker, and shortest that a failure is. Seconds. */
 const LONGEST_TTL = 300;
 const FAILURE_TTL = 1;
+/** Milliseconds before a number is given to another name: by then no worker remembers where the old one was. */
+const QUARANTINE = (LONGEST_TTL + 10) * 1000;
+
+/** What the binding knows of one name. */
+interface Bound {
+  readonly index: number;
+  assignment: NameAssignment;
+}
+
+export interface NameBindingOptions {
+  /** Called when the directory was replaced: workers must have the new one before anybody is told an address of it. */
+  readonly onReplaced?: () => Promise<void>;
+  /** Monotonic milliseconds, for tests. */
+  readonly now?: () => number;
+}
 
 export class NameBinding {
-  readonly #directory: NameDirectory;
+  readonly #names: number;
+  readonly #options: NameBindingOptions;
+  readonly #now: () => number;
   readonly #shared: NameTexts;
   readonly #texts: string[] = [];
-  readonly #indexes = new Map<string, number>();
-  readonly #assigned = new Map<string, NameAssignment>();
+  readonly #bound = new Map<string, Bound>();
+  /** Numbers of names that have no addresses any more, and since when; oldest first. */
+  readonly #left: Array<{ readonly index: number; readonly since: number }> = [];
+  readonly #free: number[] = [];
+  #directory: NameDirectory;
+  #replacing: Promise<void> | undefined;
 
-  /** @param names how many names can get an address */
-  constructor(names: number) {
+  /** @param names how many names can have an address at a time */
+  constructor(names: number, options: NameBindingOptions = {}) {
+    this.#names = names;
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
     this.#directory = new NameDirectory(NameDirectory.allocate(names));
-    this.#shared = new NameTexts(NameTexts.allocate(names));
+    // Twice: numbers wait before they are used again.
+    this.#shared = new NameTexts(NameTexts.allocate(2 * names));
   }
 
   get data(): NameDirectoryData {
@@ -38,29 +64,54 @@ export class NameBinding {
     return this.#shared.data;
   }
 
+  /** How many names have addresses. */
   get size(): number {
-    return this.#texts.length;
+    return this.#bound.size;
   }
 
-  /** Tells the workers whose the addresses are. Done when it returns: only then may the answer be given. */
-  enter(assignment: NameAssignment): void {
-    const { name, patternIndex, ipv4, ipv6 } = assignment;
-    let index = this.#indexes.get(name);
-    if (index === undefined) {
-      index = this.#texts.push(name) - 1;
-      this.#shared.set(index, name);
-      this.#indexes.set(name, index);
-    }
-    this.#assigned.set(name, assignment);
-    for (const address of [ipv4, ipv6]) if (address !== undefined) this.#directory.set(address, index, patternIndex);
+  /**
+   * Tells the workers whose the addresses are. Done when it returns or, when that is a promise, when it resolves: only
+   * then may the answer be given.
+   * @throws ResolveError SERVFAIL when no number is free.
+   */
+  enter(assignment: NameAssignment): void | Promise<void> {
+    const { name } = assignment;
+    let bound = this.#bound.get(name);
+    if (bound === undefined) {
+      bound = { index: this.#number(name), assignment };
+      this.#bound.set(name, bound);
+    } else bound.assignment = assignment;
+    this.#set(bound);
+    if (this.#directory.crowded && this.#replacing === undefined) this.#replace();
+    return this.#replacing;
   }
 
   /** Gives every known name the pattern it has under a new matcher; names that nobody wants any more are retired. */
   rematch(match: (name: string) => number): void {
-    for (const assignment of this.#assigned.values()) {
-      const patternIndex = match(assignment.name);
-      if (patternIndex === assignment.patternIndex) continue;
-      this.enter({ ...assignment, patternIndex: patternIndex < 0 ? RETIRED_PATTERN : patternIndex });
+    for (const bound of this.#bound.values()) {
+      const patternIndex = match(bound.assignment.name);
+      if (patternIndex === bound.assignment.patternIndex) continue;
+      bound.assignment = { ...bound.assignment, patternIndex: patternIndex < 0 ? RETIRED_PATTERN : patternIndex };
+      this.#set(bound);
+    }
+  }
+
+  /** The name has no addresses any more. Flows that live keep its number. */
+  release(name: string): void {
+    const bound = this.#bound.get(name);
+    if (bound === undefined) return;
+    this.#bound.delete(name);
+    for (const address of addressesOf(bound.assignment)) this.#directory.free(address);
+    this.#left.push({ index: bound.index, since: this.#now() });
+  }
+
+  /** Lets numbers be used again that are forgotten everywhere. @param inUse numbers that living flows carry */
+  recycle(inUse: ReadonlySet<number>): void {
+    const before = this.#now() - QUARANTINE;
+    const waiting = this.#left.splice(0);
+    for (const left of waiting) {
+      if (left.since > before || inUse.has(left.index)) this.#left.push(left);
+      else this.#free.push(left.index);
     }
   }
 
@@ -89,4 +140,42 @@ export class NameBinding {
     }
     return { addresses, expiresAt: Date.now() + 1000 * (addresses.length > 0 ? ttl : FAILURE_TTL) };
   }
+
+  #number(name: string): number {
+    let index = this.#free.pop();
+    if (index === undefined) {
+      if (this.#texts.length >= this.#shared.data.capacity) {
+        throw new ResolveError('SERVFAIL', {
+          problem: `${name} gets no address: too many names came and went lately.`,
+          remedy: 'Raise limits.names, or resolver.keep, so that names stay longer.',
+        });
+      }
+      index = this.#texts.length;
+    }
+    this.#texts[index] = name;
+    this.#shared.set(index, name);
+    return index;
+  }
+
+  #set({ index, assignment }: Bound): void {
+    for (const address of addressesOf(assignment)) this.#directory.set(address, index, assignment.patternIndex);
+  }
+
+  /** Half of the directory is of addresses that are nobody's any more: a new one holds only those that are somebody's. */
+  #replace(): void {
+    this.#directory = new NameDirectory(NameDirectory.allocate(this.#names));
+    for (const bound of this.#bound.values()) this.#set(bound);
+    const run = async (): Promise<void> => {
+      try {
+        await this.#options.onReplaced?.();
+      } finally {
+        this.#replacing = undefined;
+      }
+    };
+    this.#replacing = run();
+  }
+}
+
+function addressesOf({ ipv4, ipv6, former = [] }: NameAssignment): readonly string[] {
+  return [ipv4, ipv6, ...former].filter((address) => address !== undefined);
 }

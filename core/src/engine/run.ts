@@ -10,12 +10,15 @@ import { DataPlane } from '../dataplane/data-plane.ts';
 import { HostChangeJournal } from '../host/change.ts';
 import { startKeeper, type Keeper } from '../host/keeper.ts';
 import { claimNumbers, type ClaimedNumbers } from '../host/numbers.ts';
+import { nameMapPath } from '../host/state-directory.ts';
 import { loadPlugins } from '../registry/load.ts';
 import type { Registry } from '../registry/registry.ts';
+import type { NameAssignment } from '../resolvers/assigned.ts';
+import type { PluggedResolver } from '../resolvers/chain.ts';
 import { NameService } from '../resolvers/name-service.ts';
 import { mayMark } from '../sys/sockets.ts';
 import { CanaryWatch } from './canary.ts';
-import { canariesFor, commonNames, type CapturePlan } from './capture-plan.ts';
+import { canariesFor, commonNames, servicesOfNames, type CapturePlan } from './capture-plan.ts';
 import { removeLeftovers } from './cleanup.ts';
 import { DialPlans } from './dial-plans.ts';
 import { DriftWatch } from './drift-watch.ts';
@@ -99,7 +102,9 @@ export class Run {
     this.#numbers = claimNumbers(configuration.owner, configuration.capture);
     const { bypassMark } = this.#numbers.numbers;
     this.#mark = mayMark(bypassMark) ? bypassMark : 0;
-    this.#binding = new NameBinding(configuration.limits.names);
+    this.#binding = new NameBinding(configuration.limits.names, {
+      onReplaced: () => this.#steering.refreshNames(),
+    });
     this.dataPlane = new DataPlane(
       {
         workers: configuration.workers,
@@ -115,7 +120,10 @@ export class Run {
         resolve: (key) => this.#binding.resolve(key, this.#families, (name, family) => this.#lookUp(name, family)),
         findName: (address) => this.#findName(address),
         canary: (arrival) => this.#canaryWatch.arrived(arrival),
-        ended: (record) => this.flowLog.ended(record),
+        ended: (record) => {
+          if (record.name !== undefined) this.#names?.touch(record.name);
+          this.flowLog.ended(record);
+        },
         serviceName: (id) => this.#steering.serviceTexts.get(id),
         nameText: (index) => this.#binding.textOf(index),
         dialerName: (index) => this.#dialPlans?.nameOf(index),
@@ -249,6 +257,7 @@ export class Run {
       await this.#steering.change(plan);
     } catch (error) {
       this.#steering.learn(factsBefore);
+      this.#binding.rematch((name) => before.names.match(name));
       await names.replaceMatcher(before.names, exactNames(before.configuration));
       this.#configuration = before.configuration;
       throw error;
@@ -379,8 +388,35 @@ export class Run {
       stateDirectory: this.#directory,
       log: this.#log,
       host: this.#journal,
-      onAssign: (assignment) => this.#binding.enter(assignment),
+      onAssign: (assignment) => this.#enter(assignment),
+      onRelease: (name) => this.#binding.release(name),
+      namesInUse: () => this.#namesInUse(),
+      resolvesUpstream: (index) =>
+        servicesOfNames(this.#steering.plan ?? plan, index).some(({ resolve }) => resolve === 'upstream'),
+      nameMapPath: nameMapPath(configuration.owner),
+      dialer: (name) => this.#dialPlans?.dialer(name),
+      resolvers: this.#pluggedResolvers(configuration),
     });
+  }
+
+  #pluggedResolvers({ resolver }: Configuration): readonly PluggedResolver[] {
+    return (this.#registry?.resolvers() ?? []).map((definition) => {
+      const { id, priority } = definition;
+      const log = this.#log.child({ resolver: id });
+      return { id, priority, resolver: definition.create(resolver.plugins[id] as never, { log }) };
+    });
+  }
+
+  /** The workers must know the names' rows before they are told of the name. */
+  async #enter(assignment: NameAssignment): Promise<void> {
+    if (!this.#steering.knowsPattern(assignment.patternIndex)) await this.#steering.refreshNames();
+    await this.#binding.enter(assignment);
+  }
+
+  #namesInUse(): readonly string[] {
+    const numbers = this.dataPlane.namesInUse();
+    this.#binding.recycle(numbers);
+    return [...numbers].flatMap((number) => this.#binding.textOf(number) ?? []);
   }
 
   /** The DNS server runs only for configurations that capture names. */

@@ -7,6 +7,7 @@ import { SelectionError } from '../api/errors.ts';
 import type { HostFacts, HostNumbers } from '../api/host.ts';
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint } from '../api/point.ts';
+import { buildLookupTable, type LookupTableData } from '../capture/index.ts';
 import type { CaptureConfiguration, Configuration } from '../config/model.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { TableMessage } from '../dataplane/messages.ts';
@@ -49,6 +50,11 @@ export class Steering {
   #dialPlans: DialPlans | undefined;
   #steerer: Steerer | undefined;
   #plan: CapturePlan | undefined;
+  /** What the workers decide by: `#plan`, or the one that is about to become it. */
+  #given: CapturePlan | undefined;
+  readonly #lookups = new WeakMap<CapturePlan, LookupTableData>();
+  /** How many rows for names all workers have. */
+  #nameRows = 0;
   #generation = 0;
   #ended = false;
 
@@ -75,6 +81,8 @@ export class Steering {
       numbers: this.serviceNumbers,
       canaries,
       ...(this.#plan === undefined ? {} : { previousNames: this.#plan.names }),
+      // Of the same configuration the names are the same, also those that were not foreseen.
+      ...(this.#plan?.configuration === configuration ? { names: this.#plan.names } : {}),
     });
     for (const [id, name] of plan.serviceNames) this.serviceTexts.set(id, name);
     return plan;
@@ -83,13 +91,28 @@ export class Steering {
   /** Gives the first plan to the workers; no interceptor is there yet. */
   async install(plan: CapturePlan, dialPlans: DialPlans): Promise<void> {
     this.#dialPlans = dialPlans;
-    await this.#parts.dataPlane.install(this.#table(plan, 0));
+    await this.#install(plan, 0);
     this.#plan = plan;
   }
 
   /** From now on changes go to this interceptor too. It steers by the plan that holds. */
   adopt(steerer: Steerer): void {
     this.#steerer = steerer;
+  }
+
+  /** Whether the workers know how to decide about names of this index. */
+  knowsPattern(index: number): boolean {
+    return index < this.#nameRows;
+  }
+
+  /** Tells the workers about names that they do not know yet: another directory, or combinations of patterns. */
+  async refreshNames(): Promise<void> {
+    const plan = this.#given;
+    if (plan === undefined) return;
+    const lookup = this.#lookup(plan);
+    const names = this.#parts.binding.data;
+    await this.#parts.dataPlane.installNames({ generation: ++this.#generation, lookup, names });
+    if (this.#given === plan) this.#nameRows = Math.max(this.#nameRows, lookup.namePorts4.length);
   }
 
   planInput(plan: CapturePlan, points: readonly BoundPoint[]): PlanInput {
@@ -112,7 +135,7 @@ export class Steering {
     }
     const { interceptor, definition } = steerer;
     const { dataPlane, signal } = this.#parts;
-    await dataPlane.install(this.#table(plan, RETIRING_GRACE));
+    await this.#install(plan, RETIRING_GRACE);
     const pointsBefore = dataPlane.points;
     try {
       if (definition.capabilities.scopes.includes('explicit') && !this.#ended) {
@@ -122,7 +145,7 @@ export class Steering {
       await interceptor.update(this.planInput(plan, dataPlane.points), signal);
     } catch (error) {
       if (dataPlane.points !== pointsBefore) await dataPlane.replacePoints(pointsBefore);
-      await dataPlane.install(this.#table({ ...before, set: { ...before.set, generation: ++this.#generation } }, 0));
+      await this.#install(before, 0);
       throw error;
     }
     this.#plan = plan;
@@ -143,14 +166,31 @@ export class Steering {
     }
   }
 
+  async #install(plan: CapturePlan, graceMs: number): Promise<void> {
+    this.#given = plan;
+    const table = this.#table(plan, graceMs);
+    await this.#parts.dataPlane.install(table);
+    this.#nameRows = table.lookup.namePorts4.length;
+  }
+
+  /** The plan's table with all rows that names have by now. */
+  #lookup(plan: CapturePlan): LookupTableData {
+    const known = this.#lookups.get(plan) ?? plan.lookup;
+    if (known.namePorts4.length >= plan.names.rows.length) return known;
+    const lookup = buildLookupTable(plan.set, plan.names);
+    this.#lookups.set(plan, lookup);
+    return lookup;
+  }
+
   #table(plan: CapturePlan, graceMs: number): TableMessage {
     const { unmatched, timeouts } = plan.configuration;
     const { binding } = this.#parts;
     const dialPlans = this.#dialPlans as DialPlans;
     return {
       type: 'table',
-      generation: plan.set.generation,
-      lookup: plan.lookup,
+      // Of its own: names may be refreshed between the making of a plan and its installation.
+      generation: ++this.#generation,
+      lookup: this.#lookup(plan),
       names: binding.data,
       nameTexts: binding.texts,
       serviceNames: [...plan.serviceNames],
