@@ -231,12 +231,12 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
       [{ prefixes: ['0.0.0.0/0', '::/0'] }, { prefixes: wide, ports: [[80, 90]] as const, sources: ['10.0.0.0/8'] }],
       [{ prefixes: wide }],
       [{ prefixes: wide.slice(1) }, { prefixes: ['2001:db8:8::/48'], sources: ['2001:db8:1::/64'] }],
-      ...Array.from({ length: 6 }, (_, i) => [
-        ...Array.from({ length: 20 }, (_each, j) => ({
+      ...Array.from({ length: 6 }, (_, i) =>
+        Array.from({ length: 20 }, (_each, j) => ({
           prefixes: wide.slice(j * 5 + i, j * 5 + i + 4),
           ports: [[100 + ((i + j) % 25), 200]] as const,
         })),
-      ]),
+      ),
       [],
       [WEB],
     ];
