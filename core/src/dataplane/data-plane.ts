@@ -17,14 +17,11 @@ import {
   BYTES_DOWN,
   BYTES_UP,
   F64,
-  FREE,
   I32,
-  NAME,
   outcomeCode,
   RELAY,
   RELAY_STREAM,
   SERVICE,
-  STATE,
   type SlotSnapshot,
 } from './flow-slab.ts';
 import * as libc from '../sys/libc.ts';
@@ -259,24 +256,16 @@ export class DataPlane {
 
   /** Numbers of the names that living flows were made to. */
   namesInUse(): Set<number> {
-    const names = new Set<number>();
-    for (const { slab } of this.#workers) {
-      for (let slot = 0; slot < (slab.head[0] as number); slot++) {
-        const name = slab.i32[slot * I32 + NAME] as number;
-        if (name !== 0 && slab.i32[slot * I32 + STATE] !== FREE) names.add(name - 1);
-      }
-    }
-    return names;
+    return new Set(this.#workers.flatMap(({ slab }) => slab.names()));
   }
 
   /** Living flows, at most `limit`. */
   flows(limit: number): FlowRecord[] {
     const flows: FlowRecord[] = [];
     for (const worker of this.#workers) {
-      const { slab } = worker;
-      for (let slot = 0; slot < (slab.head[0] as number) && flows.length < limit; slot++) {
-        if (slab.i32[slot * I32 + STATE] === FREE) continue;
-        flows.push(this.#record(worker, slab.snapshot(slot), Date.now()));
+      for (const slot of worker.slab.living()) {
+        if (flows.length >= limit) break;
+        flows.push(this.#record(worker, worker.slab.snapshot(slot), Date.now()));
       }
     }
     return flows;
@@ -305,8 +294,8 @@ export class DataPlane {
       sum.total += counters.services[base + SERVICE_TOTAL] as number;
       sum.bytesUp += counters.services[base + SERVICE_BYTES_UP] as number;
       sum.bytesDown += counters.services[base + SERVICE_BYTES_DOWN] as number;
-      for (let slot = 0; slot < (slab.head[0] as number); slot++) {
-        if (slab.i32[slot * I32 + STATE] === FREE || slab.i32[slot * I32 + SERVICE] !== service) continue;
+      for (const slot of slab.living()) {
+        if (slab.i32[slot * I32 + SERVICE] !== service) continue;
         sum.bytesUp += slab.f64[slot * F64 + BYTES_UP] as number;
         sum.bytesDown += slab.f64[slot * F64 + BYTES_DOWN] as number;
       }

@@ -191,6 +191,21 @@ export class FlowSlab {
     return this.#bytes.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);
   }
 
+  /** The slots of living flows. */
+  *living(): Iterable<number> {
+    for (let slot = 0; slot < (this.head[0] as number); slot++) {
+      if (this.i32[slot * I32 + STATE] !== FREE) yield slot;
+    }
+  }
+
+  /** Numbers of the names behind living flows, once per flow. */
+  names(): number[] {
+    return [...this.living()].flatMap((slot) => {
+      const name = this.i32[slot * I32 + NAME] as number;
+      return name === 0 ? [] : [name - 1];
+    });
+  }
+
   snapshot(slot: number): SlotSnapshot {
     const i = slot * I32;
     const f = slot * F64;

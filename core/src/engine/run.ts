@@ -10,15 +10,12 @@ import { DataPlane } from '../dataplane/data-plane.ts';
 import { HostChangeJournal } from '../host/change.ts';
 import { startKeeper, type Keeper } from '../host/keeper.ts';
 import { claimNumbers, type ClaimedNumbers } from '../host/numbers.ts';
-import { nameMapPath } from '../host/state-directory.ts';
 import { loadPlugins } from '../registry/load.ts';
 import type { Registry } from '../registry/registry.ts';
-import type { NameAssignment } from '../resolvers/assigned.ts';
-import type { PluggedResolver } from '../resolvers/chain.ts';
-import { NameService } from '../resolvers/name-service.ts';
+import type { NameService } from '../resolvers/name-service.ts';
 import { mayMark } from '../sys/sockets.ts';
 import { CanaryWatch } from './canary.ts';
-import { canariesFor, commonNames, servicesOfNames, type CapturePlan } from './capture-plan.ts';
+import { canariesFor, commonNames, type CapturePlan } from './capture-plan.ts';
 import { removeLeftovers } from './cleanup.ts';
 import { DialPlans } from './dial-plans.ts';
 import { DriftWatch } from './drift-watch.ts';
@@ -27,6 +24,7 @@ import { factChanges } from './fact-changes.ts';
 import { HostWatch } from './host-watch.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
+import { makeNameService } from './run-names.ts';
 import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
 import type { ReloadReport, SelectionReport, StatusReport } from './report.ts';
 import { candidatesOf, select, unsuitable } from './selection.ts';
@@ -374,49 +372,21 @@ export class Run {
   }
 
   #makeNameService(plan: CapturePlan, { capabilities }: InterceptorDefinition<never>): NameService {
-    const { configuration } = plan;
     // A name must not get an address of a family that nothing captures.
     const captured = this.#families.filter((family) => capabilities.networks.some((one) => one.family === family));
-    return new NameService({
-      resolver: configuration.resolver,
-      limits: configuration.limits,
-      matcher: plan.names,
-      configuredNames: exactNames(configuration),
-      mark: this.#mark,
+    return makeNameService({
+      plan,
       families: captured,
-      owner: configuration.owner,
-      stateDirectory: this.#directory,
+      mark: this.#mark,
+      directory: this.#directory,
       log: this.#log,
       host: this.#journal,
-      onAssign: (assignment) => this.#enter(assignment),
-      onRelease: (name) => this.#binding.release(name),
-      namesInUse: () => this.#namesInUse(),
-      resolvesUpstream: (index) =>
-        servicesOfNames(this.#steering.plan ?? plan, index).some(({ resolve }) => resolve === 'upstream'),
-      nameMapPath: nameMapPath(configuration.owner),
+      binding: this.#binding,
+      steering: this.#steering,
+      dataPlane: this.dataPlane,
       dialer: (name) => this.#dialPlans?.dialer(name),
-      resolvers: this.#pluggedResolvers(configuration),
+      resolvers: this.#registry?.resolvers() ?? [],
     });
-  }
-
-  #pluggedResolvers({ resolver }: Configuration): readonly PluggedResolver[] {
-    return (this.#registry?.resolvers() ?? []).map((definition) => {
-      const { id, priority } = definition;
-      const log = this.#log.child({ resolver: id });
-      return { id, priority, resolver: definition.create(resolver.plugins[id] as never, { log }) };
-    });
-  }
-
-  /** The workers must know the names' rows before they are told of the name. */
-  async #enter(assignment: NameAssignment): Promise<void> {
-    if (!this.#steering.knowsPattern(assignment.patternIndex)) await this.#steering.refreshNames();
-    await this.#binding.enter(assignment);
-  }
-
-  #namesInUse(): readonly string[] {
-    const numbers = this.dataPlane.namesInUse();
-    this.#binding.recycle(numbers);
-    return [...numbers].flatMap((number) => this.#binding.textOf(number) ?? []);
   }
 
   /** The DNS server runs only for configurations that capture names. */

@@ -17,7 +17,7 @@ import { createDnsCounters, type DnsCounters } from '../dns/counters.ts';
 import { describeResponse } from '../dns/describe.ts';
 import { KnownAnswers } from '../dns/known-answers.ts';
 import { formatListen } from '../dns/listen-failure.ts';
-import { Lookups, type LookupResult } from '../dns/lookup.ts';
+import type { Lookups, LookupResult } from '../dns/lookup.ts';
 import { HEADER_BYTES, isTruncated, typeName, typeCode } from '../dns/message.ts';
 import { isHostName } from '../dns/name.ts';
 import { OwnEndpoints } from '../dns/own-endpoints.ts';
@@ -28,7 +28,7 @@ import { Responder, type AnsweredQuery } from '../dns/responder.ts';
 import { runSelfTest, selfTestAssignment, selfTestName } from '../dns/self-test.ts';
 import { DnsServer, type DnsServerLimits } from '../dns/server.ts';
 import { encodeQuery } from '../dns/upstream-message.ts';
-import { Upstreams, type UpstreamTimings } from '../dns/upstreams.ts';
+import type { Upstreams, UpstreamTimings } from '../dns/upstreams.ts';
 import { AssignedResolver, type NameAssignment, type NameMatcher } from './assigned.ts';
 import { chainOf, PRIORITY, type PluggedResolver } from './chain.ts';
 import { DohCanaryResolver } from './doh-canary.ts';
@@ -37,8 +37,9 @@ import type { NameReport, NameServiceStatus, QueryReport, SelfTestState } from '
 import { NameStore } from './name-store.ts';
 import { ReverseResolver } from './reverse.ts';
 import { SystemServers } from './system.ts';
-import { UpstreamSources } from './upstream-sources.ts';
-import { UpstreamResolver } from './upstream.ts';
+import { makeUpstreamLayer } from './upstream-layer.ts';
+import type { UpstreamSources } from './upstream-sources.ts';
+import type { UpstreamResolver } from './upstream.ts';
 
 const HOSTS = '/etc/hosts';
 /** Seconds that an address literal holds. */
@@ -130,37 +131,22 @@ export class NameService {
     });
     this.#hosts = new HostsResolver(options.hostsPath ?? HOSTS, counters);
     this.#system = new SystemServers(this.#place);
-    const timings = options.upstreamTimings ? { timings: options.upstreamTimings } : {};
-    const isOwn = (endpoint: DnsListen['endpoint']): boolean => this.#own.has(endpoint);
-    this.#sources = new UpstreamSources({
-      sources: resolver.upstreams,
+    const layer = makeUpstreamLayer({
+      resolver,
       system: () => this.#system.current(),
       hosts: (name, family) => this.#hosts.lookup(name, family),
       families,
       mark,
-      isOwn,
-      counters,
-      ...timings,
-    });
-    this.#upstreams = new Upstreams({
-      servers: () => this.#sources.servers(),
-      mark,
-      isOwn,
-      counters,
-      mode: resolver.mode,
-      resolve: (host, signal) => this.#sources.resolve(host, signal),
-      ...(options.dialer ? { dialer: options.dialer } : {}),
-      ...timings,
-    });
-    this.#lookups = new Lookups({ upstreams: this.#upstreams, counters });
-    this.#upstream = new UpstreamResolver({
-      upstreams: this.#upstreams,
+      isOwn: (endpoint) => this.#own.has(endpoint),
       counters,
       log,
-      cacheEntries: resolver.cache,
-      staleMs: resolver.serveStale,
-      ...(resolver.rebinding === 'block' ? { privateFor: resolver.rebindingAllow } : {}),
+      ...(options.dialer ? { dialer: options.dialer } : {}),
+      ...(options.upstreamTimings ? { timings: options.upstreamTimings } : {}),
     });
+    this.#sources = layer.sources;
+    this.#upstreams = layer.upstreams;
+    this.#lookups = layer.lookups;
+    this.#upstream = layer.resolver;
     const nameOf = (address: string): string | undefined => this.#store.pool.nameOf(address);
     const reverse = new ReverseResolver({ ranges: resolver.ranges, nameOf, ttl, counters });
     const builtIn: readonly PluggedResolver[] = [

@@ -1,0 +1,78 @@
+/** The name service of a run, joined to what steers and carries the flows to its names. */
+import type { Dialer } from '../api/dialer.ts';
+import type { Family } from '../api/flow.ts';
+import type { HostChanges } from '../api/host.ts';
+import type { Logger } from '../api/logger.ts';
+import type { ResolverDefinition } from '../api/resolver.ts';
+import type { ResolverConfiguration } from '../config/model.ts';
+import type { DataPlane } from '../dataplane/data-plane.ts';
+import { nameMapPath } from '../host/state-directory.ts';
+import type { PluggedResolver } from '../resolvers/chain.ts';
+import { NameService } from '../resolvers/name-service.ts';
+import { servicesOfNames, type CapturePlan } from './capture-plan.ts';
+import type { NameBinding } from './name-binding.ts';
+import { exactNames } from './reload-scope.ts';
+import type { Steering } from './steering.ts';
+
+export interface RunNamesParts {
+  /** The plan that holds when the service is made. */
+  readonly plan: CapturePlan;
+  /** Families that are captured: names get addresses of these. */
+  readonly families: readonly Family[];
+  /** fwmark of every socket; 0 for none. */
+  readonly mark: number;
+  /** The owner's state directory. */
+  readonly directory: string;
+  readonly log: Logger;
+  readonly host: HostChanges;
+  readonly binding: NameBinding;
+  readonly steering: Steering;
+  readonly dataPlane: DataPlane;
+  readonly dialer: (name: string) => Dialer | undefined;
+  readonly resolvers: ReadonlyArray<ResolverDefinition<never>>;
+}
+
+export function makeNameService(parts: RunNamesParts): NameService {
+  const { plan, binding, steering, dataPlane, log } = parts;
+  const { configuration } = plan;
+  return new NameService({
+    resolver: configuration.resolver,
+    limits: configuration.limits,
+    matcher: plan.names,
+    configuredNames: exactNames(configuration),
+    mark: parts.mark,
+    families: parts.families,
+    owner: configuration.owner,
+    stateDirectory: parts.directory,
+    log,
+    host: parts.host,
+    // The workers must know the names' rows before they are told of the name.
+    async onAssign(assignment) {
+      if (!steering.knowsPattern(assignment.patternIndex)) await steering.refreshNames();
+      await binding.enter(assignment);
+    },
+    onRelease: (name) => binding.release(name),
+    namesInUse() {
+      const numbers = dataPlane.namesInUse();
+      binding.recycle(numbers);
+      return [...numbers].flatMap((number) => binding.textOf(number) ?? []);
+    },
+    resolvesUpstream: (index) =>
+      servicesOfNames(steering.plan ?? plan, index).some(({ resolve }) => resolve === 'upstream'),
+    nameMapPath: nameMapPath(configuration.owner),
+    dialer: parts.dialer,
+    resolvers: pluggedResolvers(parts.resolvers, configuration.resolver, log),
+  });
+}
+
+function pluggedResolvers(
+  definitions: ReadonlyArray<ResolverDefinition<never>>,
+  { plugins }: ResolverConfiguration,
+  log: Logger,
+): readonly PluggedResolver[] {
+  return definitions.map((definition) => {
+    const { id, priority } = definition;
+    const resolver = definition.create(plugins[id] as never, { log: log.child({ resolver: id }) });
+    return { id, priority, resolver };
+  });
+}
