@@ -2,6 +2,7 @@
 import { requires, startPeer, WeirProcess } from '@weir/core/testing';
 import { rmSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { GROUPS, TRANSPARENT } from '../fallback/chain.ts';
 import { bad, Scene } from './scene.ts';
 
 interface Ill {
@@ -178,13 +179,13 @@ const ILLS: readonly Ill[] = [
   },
 ];
 
-describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6'))('doctor', () => {
-  test('finds nothing on a host with nothing wrong, also beside a living instance', async () => {
+describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6', ...GROUPS))('doctor', () => {
+  test('finds nothing on a host with nothing wrong, also beside living instances', { timeout: 180_000 }, async () => {
     await using scene = await Scene.create();
     const report = await scene.doctor();
     expect(bad(report)).toEqual([]);
     expect(report).toMatchObject({ code: 0, usable: true });
-    for (const interceptor of ['nft', 'tproxy-iptables']) {
+    for (const interceptor of TRANSPARENT) {
       await using weir = await scene.run(interceptor);
       expect(bad(await scene.doctor()), interceptor).toEqual([]);
       expect((await weir.stop()).code).toBe(0);
