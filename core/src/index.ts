@@ -3,6 +3,7 @@ export * from './api/index.ts';
 export * from './capture/index.ts';
 export { NatLookup } from './dataplane/nat-lookup.ts';
 export * from './host/capture-routes/index.ts';
+export { CONTROL_GROUPS, controlGroupMount } from './host/control-groups.ts';
 export { hostFacts } from './host/facts.ts';
 export { tproxyPoints, usablePoints } from './host/tproxy-points.ts';
 export { routingSteps, tproxyFamilies } from './host/tproxy-routing.ts';

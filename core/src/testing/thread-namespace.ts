@@ -36,5 +36,10 @@ export function enterFreshNamespace({ uplink = false }: { readonly uplink?: bool
   shell(`ip link add up0 address 02:00:00:00:00:01 type veth peer name up1 address 02:00:00:00:00:02
     ip link set up0 arp off; ip link set up1 arp off; ip link set up1 up; ip link set up0 up
     ip addr add 10.1.0.2/24 dev up0; ip -6 addr add 2001:db8:1::2/64 dev up0 nodad
-    ip route add default dev up0; ip -6 route add default dev up0`);
+    ip route add default dev up0; ip -6 route add default dev up0
+    # The kernel gives the links their own addresses a moment later: a snapshot must not be taken before.
+    [ -d /proc/sys/net/ipv6 ] || exit 0
+    for i in $(seq 100); do
+      [ "$(ip -6 route show table local | grep -c '^local fe80:')" -ge 2 ] && break; sleep 0.01
+    done`);
 }

@@ -117,7 +117,7 @@ export function changeChains(old: readonly TableChain[], wanted: readonly TableC
   const gone = old.filter((each) => !kept.has(each.chain.name));
   const differing = wanted.filter((each) => {
     const previous = before.get(each.chain.name);
-    return !previous || !same(previous.rules, each.rules);
+    return !previous || previous.stamp !== each.stamp || !same(previous.rules, each.rules);
   });
   return [
     ...differing.filter((each) => !before.has(each.chain.name)).map(addChain),

@@ -20,7 +20,7 @@ export const nft = defineInterceptor({
     scopes: ['output', 'forward'],
     transparent: true,
     preservesSource: true,
-    owners: ['uid', 'gid'],
+    owners: ['uid', 'gid', 'cgroup'],
   },
   options: nftOptions,
   module: new URL(import.meta.url),

@@ -1,6 +1,8 @@
 /** The nft interceptor: TPROXY by a table of its own, policy routing beside it. README.md says what it changes. */
 import {
   type BoundPoint,
+  CONTROL_GROUPS,
+  controlGroupMount,
   type Drift,
   type HostChange,
   hostFacts,
@@ -10,6 +12,7 @@ import {
   type PlanInput,
   type PointSpec,
   type ProbeResult,
+  UnsupportedError,
 } from '@weir/core';
 import { OBJECT } from './listing.ts';
 import { LiveTable } from './live-table.ts';
@@ -47,6 +50,7 @@ export class NftInterceptor implements Interceptor {
   async start(input: PlanInput, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#running) throw new TypeError('start() was called twice without stop().');
+    requireControlGroups(input);
     this.#ruleset ??= new Ruleset();
     const running = { table: new LiveTable(this.#ruleset, input), routing: new LiveTproxyRouting(input) };
     try {
@@ -124,6 +128,16 @@ export class NftInterceptor implements Interceptor {
       this.#changes.pop();
     }
   }
+}
+
+/** nft looks for control groups in one place only, and there it must be version 2. */
+function requireControlGroups({ set }: PlanInput): void {
+  const named = [...set.owners.only, ...set.owners.except].some((owner) => owner.kind === 'cgroup');
+  if (!named || controlGroupMount() === CONTROL_GROUPS) return;
+  throw new UnsupportedError({
+    problem: `The nft interceptor cannot choose processes by control group: ${CONTROL_GROUPS} is not of version 2.`,
+    remedy: 'Boot with systemd.unified_cgroup_hierarchy=1, use tproxy-iptables, or choose processes by uid or gid.',
+  });
 }
 
 /** Routes, rules, table: nothing is steered before it can arrive. */

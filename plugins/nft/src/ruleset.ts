@@ -2,7 +2,7 @@
 import { HostChangeError, NotPermittedError, UnsupportedError, WeirError } from '@weir/core';
 import { LibNftables } from './libnftables.ts';
 import { NftBinary } from './nft-binary.ts';
-import type { NftCommand, NftDocument, NftListing } from './nftables-json/index.ts';
+import { type NftCommand, type NftDocument, type NftListing, renderCommand } from './nftables-json/index.ts';
 
 /** What one transaction came to. A failed one has changed nothing. */
 export interface NftOutcome {
@@ -69,6 +69,12 @@ function failure(what: string, { error }: NftOutcome): WeirError {
   return new HostChangeError({ problem, remedy: 'Look at `nft list ruleset`, then run `weir cleanup`.' });
 }
 
+/** JSON, but for what nft's JSON cannot say. */
+function documentOf(commands: readonly NftCommand[]): string {
+  const text = JSON.stringify({ nftables: commands } satisfies NftDocument);
+  return text.includes('{"socket":{') ? `${commands.map(renderCommand).join('\n')}\n` : text;
+}
+
 export class Ruleset {
   readonly kind: 'library' | 'binary';
   readonly #runner: Runner;
@@ -87,7 +93,7 @@ export class Ruleset {
 
   /** Whether the kernel would take these commands. Nothing changes. */
   check(commands: readonly NftCommand[]): NftOutcome {
-    return this.#runner.run(JSON.stringify({ nftables: commands } satisfies NftDocument), true);
+    return this.#runner.run(documentOf(commands), true);
   }
 
   /**
@@ -96,7 +102,7 @@ export class Ruleset {
    */
   apply(commands: readonly NftCommand[], what: string): void {
     if (commands.length === 0) return;
-    const outcome = this.#runner.run(JSON.stringify({ nftables: commands } satisfies NftDocument));
+    const outcome = this.#runner.run(documentOf(commands));
     if (!outcome.ok) throw failure(what, outcome);
   }
 

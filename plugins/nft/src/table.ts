@@ -16,7 +16,6 @@ import {
   type HostNumbers,
   type OwnerMatch,
   type PlanInput,
-  UnsupportedError,
   UsageError,
   usablePoints,
 } from '@weir/core';
@@ -42,6 +41,8 @@ export interface PlacedSet extends Omit<ElementSet, 'elements'> {
 /** A chain and its rules, without the rules' addresses (family, table, chain). */
 export interface TableChain {
   readonly chain: NftChain;
+  /** What the rules were made for beyond their words: ids of control groups, which rules name by path. */
+  readonly stamp?: string;
   readonly rules: ReadonlyArray<readonly NftStatement[]>;
 }
 
@@ -100,10 +101,8 @@ function marked(key: NftExpression, { mask, captureMark }: HostNumbers): NftStat
 
 function ownerMatch(owner: OwnerMatch): NftStatement {
   if (owner.kind === 'cgroup') {
-    throw new UnsupportedError({
-      problem: `The nft interceptor cannot choose processes by control group (${owner.path}).`,
-      remedy: 'Choose them by uid or gid.',
-    });
+    const names = owner.path.split('/').filter((name) => name !== '');
+    return equal({ socket: { key: 'cgroupv2', level: names.length } }, names.join('/'));
   }
   const { kind, first, last } = owner;
   return equal(meta(kind === 'uid' ? 'skuid' : 'skgid'), first === last ? first : { range: [first, last] });
@@ -134,6 +133,12 @@ const NOT_ELSEWHERE: readonly NftStatement[] = [
   RETURN,
 ];
 
+/** nft refuses the path of a group that is not there; nobody is in it then. */
+function exists({ facts }: PlanInput): (owner: OwnerMatch) => boolean {
+  const paths = facts.controlGroups && new Set(facts.controlGroups.map(({ path }) => path));
+  return (owner) => owner.kind !== 'cgroup' || (paths?.has(owner.path) ?? true);
+}
+
 interface PlainChain {
   readonly name: string;
   readonly rules: ReadonlyArray<readonly NftStatement[]>;
@@ -146,7 +151,8 @@ function pickChains(input: PlanInput, sets: readonly PlacedSet[]): readonly Plai
   const all = [NOT_A_SYN, ...destinations];
   const entering: readonly PlainChain[] = scopes.forward ? [{ name: 'enter', rules: all }] : [];
   if (!scopes.output) return entering;
-  const { only, except } = owners;
+  const only = owners.only.filter(exists(input));
+  const except = owners.except.filter(exists(input));
   if (!choosesOwners(input.set)) {
     // One chain is enough for both.
     if (scopes.forward)
@@ -158,7 +164,7 @@ function pickChains(input: PlanInput, sets: readonly PlacedSet[]): readonly Plai
   }
   const first = [NOT_A_SYN, ...lookUps(sets, ['canary']), ...except.map((owner) => [ownerMatch(owner), RETURN])];
   const chosen =
-    only.length === 0 ? [[go('destination')]] : only.map((owner) => [ownerMatch(owner), go('destination')]);
+    owners.only.length === 0 ? [[go('destination')]] : only.map((owner) => [ownerMatch(owner), go('destination')]);
   return [
     { name: 'destination', rules: destinations },
     { name: 'pick', rules: [...first, ...chosen] },
@@ -221,7 +227,11 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
     [claimed, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
     [claimed, { reject: { type: 'icmpx', expr: 'port-unreachable' } }],
   ];
-  const picks = pickChains(input, sets).map(({ name, rules }) => plain(name, draining ? [] : rules));
+  const groups = (input.facts.controlGroups ?? []).map(({ path, id }) => `${path} ${id}`).join(', ');
+  const picks = pickChains(input, sets).map(({ name, rules }): TableChain => {
+    const chain = plain(name, draining ? [] : rules);
+    return name === 'pick' && groups !== '' ? { ...chain, stamp: groups } : chain;
+  });
   const enters = forward ? [[enteredBy(forward.interfaces), NEW, unclaimed, jump('enter')]] : [];
   return [
     plain('claim', [[marked(ct('mark'), input.numbers)]]),
@@ -250,7 +260,7 @@ export interface TableContent {
   readonly chains: readonly TableChain[];
 }
 
-/** @throws UnsupportedError for what this mechanism cannot do; UsageError for an impossible owner. */
+/** @throws UsageError for an impossible owner. */
 export function tableOf(input: PlanInput): TableContent {
   const sets = setsOf(input).map((set) => place(set, `g${input.set.generation}`));
   return { table: tableName(input.owner), sets, chains: chainsOf(input, sets, false) };

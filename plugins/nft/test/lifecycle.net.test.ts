@@ -11,7 +11,11 @@ import {
 } from '@weir/core/sys';
 import { descriptorsOf, enterFreshNamespace, openedSince, requires, shell, SILENT } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
+import { changeElements, createTable, deleteChain, deleteTable, fillTable, flushChain } from '../src/commands.ts';
+import { elementOf } from '../src/elements.ts';
 import { nft } from '../src/index.ts';
+import { renderCommand } from '../src/nftables-json/index.ts';
+import { tableOf } from '../src/table.ts';
 import { CASES } from './cases.ts';
 import { arrival } from './flows.ts';
 import { NUMBERS } from './input.ts';
@@ -66,6 +70,35 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
         expect(state()).toBe(before);
       });
     }
+  }
+
+  for (const { name, input } of CASES) {
+    test(`commands in native syntax make what those in JSON make: ${name}`, () => {
+      const content = tableOf(input);
+      const commands = [createTable(content.table), ...fillTable(content)];
+      const made = [JSON.stringify({ nftables: commands }), commands.map(renderCommand).join('\n')].map((text) => {
+        enterFreshNamespace();
+        shell('cat > /tmp/weir-commands.$$; nft -j -f /tmp/weir-commands.$$; rm /tmp/weir-commands.$$', text);
+        return shell('nft -s list ruleset');
+      });
+      expect(made[1]).toBe(made[0]);
+      const [set] = content.sets;
+      const [shard] = set?.shards ?? [];
+      if (!set || !shard) return;
+      const elements = [...shard.elements.values()].map((box) => elementOf(set.family, box));
+      const chain = content.chains.at(-1)?.chain;
+      const undo = [
+        ...changeElements(content.table, shard.name, [], elements),
+        ...changeElements(content.table, shard.name, elements, []),
+        ...(chain ? [flushChain(chain), deleteChain(chain)] : []),
+        deleteTable(content.table),
+      ];
+      shell(
+        'cat > /tmp/weir-commands.$$; nft -f /tmp/weir-commands.$$; rm /tmp/weir-commands.$$',
+        undo.map(renderCommand).join('\n'),
+      );
+      expect(shell('nft list ruleset')).toBe('');
+    });
   }
 
   test('a failure at each step of start leaves the host as it was', async () => {
@@ -156,10 +189,8 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     await using weir = new Instance();
     await weir.start(weir.input([WEB]));
     const before = planned();
-    const bad = { owners: { only: [{ kind: 'cgroup', path: 'x' } as const], except: [] }, generation: 2 };
-    await expect(weir.interceptor.update(weir.input([{ prefixes: ['9.0.0.0/8'] }], {}, bad), signal)).rejects.toThrow(
-      /control group/,
-    );
+    const bad = weir.input([{ prefixes: ['9.0.0.0/8'] }], { owner: 'other' }, { generation: 2 });
+    await expect(weir.interceptor.update(bad, signal)).rejects.toThrow(/cannot become one of the owner/);
     expect(planned()).toBe(before);
     expect(await weir.interceptor.verify(signal)).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import type { PlanInput } from '@weir/core';
 import { compareWithGolden } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { nft } from '../src/index.ts';
@@ -44,9 +45,20 @@ describe('the plan', () => {
     expect(() => nft.plan(bad, {})).toThrow(/cannot be part of the name/);
   });
 
-  test('control groups are refused by name', () => {
-    const input = planInput([WEB], {}, { owners: { only: [{ kind: 'cgroup', path: 'system.slice' }], except: [] } });
-    expect(() => nft.plan(input, {})).toThrow(/control group/);
+  test('control groups are named by path and level, and one that is not there is left out', () => {
+    const [here, gone] = ['/system.slice/web.service', '/user.slice'];
+    const owners = { only: [here, gone].map((path) => ({ kind: 'cgroup' as const, path })), except: [] };
+    const textOf = (more: Partial<PlanInput>) =>
+      nft.plan(planInput([WEB], more, { owners }), {}).steps.at(-1)?.text ?? '';
+    const first = 'socket cgroupv2 level 2 "system.slice/web.service" goto destination';
+    const second = 'socket cgroupv2 level 1 "user.slice" goto destination';
+    expect(textOf({})).toContain(`${first}\n\t\t${second}\n`);
+    const some = textOf({ facts: { ...FACTS, controlGroups: [{ path: here, id: '7' }] } });
+    expect(some).toContain(first);
+    expect(some).not.toContain('user.slice');
+    // Nobody is in groups that are not there: nothing is captured, and not everything.
+    const none = textOf({ facts: { ...FACTS, controlGroups: [] } });
+    expect(none).not.toMatch(/cgroup|goto destination/);
   });
 
   test('only points that were opened are delivered to', () => {

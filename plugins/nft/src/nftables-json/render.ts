@@ -1,5 +1,14 @@
 /** JSON objects in nft's native syntax (nft(8)), as `nft -f` reads them. */
-import type { NftChain, NftExpression, NftMatch, NftRule, NftSet, NftStatement } from './types.ts';
+import type {
+  NftChain,
+  NftCommand,
+  NftExpression,
+  NftMatch,
+  NftObject,
+  NftRule,
+  NftSet,
+  NftStatement,
+} from './types.ts';
 
 /** True for the short form of several bits. (Array.isArray does not narrow readonly arrays.) */
 export function isList(expression: object): expression is readonly NftExpression[] {
@@ -25,6 +34,7 @@ export function renderExpression(expression: NftExpression): string {
   if (isList(expression)) return `(${expression.map(renderExpression).join('|')})`;
   if ('meta' in expression) return `meta ${expression.meta.key}`;
   if ('ct' in expression) return `ct ${expression.ct.key}`;
+  if ('socket' in expression) return `socket cgroupv2 level ${expression.socket.level}`;
   if ('payload' in expression) return `${expression.payload.protocol} ${expression.payload.field}`;
   if ('fib' in expression) return `fib ${expression.fib.flags.join(' . ')} ${expression.fib.result}`;
   if ('concat' in expression) return expression.concat.map(renderExpression).join(' . ');
@@ -36,21 +46,22 @@ export function renderExpression(expression: NftExpression): string {
   return `${renderExpression(left)} ${sign} ${isMark(left) ? hex(right) : renderExpression(right)}`;
 }
 
-/** Names of devices are quoted: they may hold dots and dashes. */
+/** Names of devices and of control groups are quoted: they may hold dots, dashes and slashes. */
 function renderNames(right: NftExpression): string {
   if (typeof right === 'string') return `"${right}"`;
   if (typeof right === 'object' && 'set' in right) return `{ ${right.set.map(renderNames).join(', ')} }`;
   return renderExpression(right);
 }
 
-function isDeviceName(left: NftExpression): boolean {
-  return typeof left === 'object' && 'meta' in left && left.meta.key === 'iifname';
+function isNamed(left: NftExpression): boolean {
+  if (typeof left !== 'object' || isList(left)) return false;
+  return 'socket' in left || ('meta' in left && left.meta.key === 'iifname');
 }
 
 function renderMatch({ op, left, right }: NftMatch): string {
   // `a & b c` would be read as something else.
   const operator = op === '!=' ? '!= ' : typeof left === 'object' && '&' in left ? '== ' : '';
-  if (isDeviceName(left)) return `${renderExpression(left)} ${operator}${renderNames(right)}`;
+  if (isNamed(left)) return `${renderExpression(left)} ${operator}${renderNames(right)}`;
   return `${renderExpression(left)} ${operator}${isMark(left) ? hex(right) : renderExpression(right)}`;
 }
 
@@ -88,11 +99,13 @@ function renderSet(set: NftSet): readonly string[] {
   return [`set ${set.name} {`, ...[`type ${type}`, ...flags, ...listed].map((line) => `\t${line}`), '}'];
 }
 
+function renderHead(chain: NftChain): readonly string[] {
+  if (chain.hook === undefined) return [];
+  return [`type ${chain.type} hook ${chain.hook} priority ${chain.prio}; policy ${chain.policy};`];
+}
+
 function renderChain(chain: NftChain, rules: readonly NftRule[]): readonly string[] {
-  const base =
-    chain.hook === undefined
-      ? []
-      : [`type ${chain.type} hook ${chain.hook} priority ${chain.prio}; policy ${chain.policy};`];
+  const base = renderHead(chain);
   return [`chain ${chain.name} {`, ...[...base, ...rules.map(renderRule)].map((line) => `\t${line}`), '}'];
 }
 
@@ -109,4 +122,40 @@ export function renderTable({ family, table, sets, chains }: NftTableContent): s
   const blocks = [...sets.map(renderSet), ...chains.map(({ chain, rules }) => renderChain(chain, rules))];
   const inner = blocks.map((lines) => lines.map((line) => `\t${line}\n`).join('')).join('\n');
   return `table ${family} ${table} {\n${inner}}\n`;
+}
+
+/** One object behind a verb, as `add` and `create` take it. */
+function renderObject(object: NftObject): string {
+  if ('table' in object) return `table ${object.table.family} ${object.table.name}`;
+  if ('chain' in object) {
+    const head = renderHead(object.chain).join(' ');
+    return `chain ${object.chain.family} ${object.chain.table} ${object.chain.name} { ${head} }`;
+  }
+  if ('rule' in object) {
+    const { family, table, chain } = object.rule;
+    return `rule ${family} ${table} ${chain} ${renderRule(object.rule)}`;
+  }
+  if ('set' in object) {
+    const { family, table, name } = object.set;
+    const [, ...body] = renderSet(object.set);
+    // A type and its flags end at a line or a semicolon; the list of elements at its brace.
+    const parts = body.map((line) => (/^\t(?:type|flags) /.test(line) ? `${line.trim()};` : line.trim()));
+    return `set ${family} ${table} ${name} { ${parts.join(' ')}`;
+  }
+  const { family, table, name, elem } = object.element;
+  return `element ${family} ${table} ${name} { ${elem.map(renderExpression).join(', ')} }`;
+}
+
+/** One command in native syntax, on one line. */
+export function renderCommand(command: NftCommand): string {
+  if ('create' in command) return `create ${renderObject(command.create)}`;
+  if ('add' in command) return `add ${renderObject(command.add)}`;
+  if ('flush' in command) {
+    const { family, table, name } = command.flush.chain;
+    return `flush chain ${family} ${table} ${name}`;
+  }
+  const { delete: gone } = command;
+  if ('set' in gone) return `delete set ${gone.set.family} ${gone.set.table} ${gone.set.name}`;
+  if ('chain' in gone) return `delete chain ${gone.chain.family} ${gone.chain.table} ${gone.chain.name}`;
+  return `delete ${renderObject(gone)}`;
 }

@@ -12,6 +12,8 @@ export type NftExpression =
   | readonly NftExpression[]
   | { readonly meta: { readonly key: string } }
   | { readonly ct: { readonly key: string } }
+  /** nft 1.0.6 takes it in native syntax only, and lists it without the level. */
+  | { readonly socket: { readonly key: 'cgroupv2'; readonly level: number } }
   | { readonly payload: { readonly protocol: string; readonly field: string } }
   | { readonly fib: { readonly result: 'type'; readonly flags: readonly string[] } }
   | { readonly concat: readonly NftExpression[] }
