@@ -6,8 +6,10 @@
 import { parseArgs } from 'node:util';
 import { UsageError, WeirError, type InterceptorDefinition, type Plugin } from '@weir/core';
 import {
+  casesByCapability,
   EXPLICIT_TCP_CASES,
   HOOK_CASES,
+  OWN_SOURCE_CASES,
   reexecInUserNamespace,
   TCP_FORWARD_CASES,
   TCP_OUTPUT_CASES,
@@ -33,24 +35,28 @@ async function definitions(): Promise<ReadonlyArray<InterceptorDefinition<never>
 }
 
 /** What an interceptor says that it can do, it must do. */
-function flowCases({ capabilities }: InterceptorDefinition<never>): readonly ComplianceCase[] {
+function allFlowCases({ capabilities }: InterceptorDefinition<never>): readonly ComplianceCase[] {
   const { transparent, networks, scopes } = capabilities;
   if (!transparent) return EXPLICIT_TCP_CASES;
   const has = (protocol: 'tcp' | 'udp', scope: 'output' | 'forward') =>
     scopes.includes(scope) && networks.some((network) => network.protocol === protocol);
   return [
-    ...(has('tcp', 'output') ? TCP_OUTPUT_CASES : []),
+    ...(has('tcp', 'output') ? [...TCP_OUTPUT_CASES, ...OWN_SOURCE_CASES] : []),
     ...(has('udp', 'output') ? UDP_OUTPUT_CASES : []),
     ...(has('tcp', 'forward') ? TCP_FORWARD_CASES : []),
     ...(has('udp', 'forward') ? UDP_FORWARD_CASES : []),
   ];
 }
 
+function flowCases(definition: InterceptorDefinition<never>): ReturnType<typeof casesByCapability> {
+  return casesByCapability(allFlowCases(definition), definition.capabilities);
+}
+
 /** Hooks come last: they leave this process in other namespaces. */
 function casesFor(definition: InterceptorDefinition<never>): readonly Case[] {
   const { transparent } = definition.capabilities;
   const environment = { interceptor: definition.id, explicit: !transparent };
-  const flows = flowCases(definition);
+  const flows = flowCases(definition).held;
   const hooks = transparent ? HOOK_CASES : [];
   return [
     ...flows.map(({ name, timeoutMs, run }) => ({ name, timeoutMs, run: () => run(environment) })),
@@ -84,6 +90,11 @@ async function table(interceptors: ReadonlyArray<InterceptorDefinition<never>>, 
       process.stdout.write(`  ${error ? 'FAILED' : 'passed'} ${seconds} s  ${each.name}\n`);
       total++;
       if (error) failures.push(`${definition.id}: ${each.name}\n${error.message}`);
+    }
+  }
+  for (const definition of interceptors) {
+    for (const { name, reason } of flowCases(definition).leftOut.filter((each) => each.name.includes(only))) {
+      process.stdout.write(`\n${definition.id}: left out: ${name}: ${reason}\n`);
     }
   }
   for (const failure of failures) process.stdout.write(`\n${failure}\n`);

@@ -11,9 +11,10 @@ import { DATAGRAM_CASES, FORWARD_DATAGRAM_CASES } from './compliance/datagrams.t
 import { EXPLICIT_LIFECYCLE_CASES, FORWARD_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycle.ts';
 import { FORWARD_STEERING_CASES, STEERING_CASES } from './compliance/steering.ts';
 
-export type { ComplianceCase } from './compliance/case.ts';
+export { casesByCapability, type ComplianceCase, type LeftOutCase, type SourceHandling } from './compliance/case.ts';
 export { HOOK_CASES, type HookCase, type HookEnvironment } from './compliance/hooks.ts';
 export type { ComplianceEnvironment } from './compliance/stage.ts';
+export { OWN_SOURCE_CASES } from './compliance/steering.ts';
 
 /** TCP over IPv4 and IPv6, connections made on the host itself. */
 export const TCP_OUTPUT_CASES: readonly ComplianceCase[] = [

@@ -121,6 +121,23 @@ async function sources(stage: Stage): Promise<void> {
   assert.equal((await stage.get(url, '--interface', stage.source({ family: 4 }))).server, 'real');
 }
 
+/** Where local flows get Weir's own source: it is a third one, and sockets that have chosen theirs are left alone. */
+async function ownSource(stage: Stage): Promise<void> {
+  await stage.http('real', 80);
+  await stage.http('upstream', 8080);
+  const weir = await stage.weir({ services: webServices() });
+  for (const [index, side] of SIDES.entries()) {
+    const url = `http://${side.capturedHost}/`;
+    assert.equal((await stage.get(url)).server, 'upstream');
+    const record = (await weir.ended(index + 1))[index];
+    assert.notEqual(record?.source.address, stage.source(side), "the source is Weir's own");
+    const bound = await stage.get(url, '--interface', stage.source(side));
+    assert.equal(bound.server, 'real', 'a socket that is bound to a source is not captured');
+    assert.equal(bound.source.address, stage.source(side), 'and keeps it');
+  }
+  assert.equal((await weir.ended(SIDES.length)).length, SIDES.length);
+}
+
 /** A further IPv4 address of the client, to which everybody knows the way. */
 export async function addClientAddress(stage: Stage, address: string): Promise<void> {
   await stage.client.addAddress('lo', `${address}/32`);
@@ -250,7 +267,7 @@ export const COMMON_STEERING_CASES: readonly StagedCase[] = [
   onStage("Weir's own dial to a captured address arrives at the real host", ownDial, { routed: true }),
   onStage('exclusions reach the real host', exclusions, { routed: true }),
   onStage('the longest prefix wins, then the narrower port range', precedence),
-  onStage('a service with sources takes only flows from them', sources, { routed: true }),
+  onStage('a service with sources takes only flows from them', sources, { routed: true, holdsFor: 'kept source' }),
   onStage('the neighbour port, UDP and ICMP of a captured prefix reach the real host', neighbours, { routed: true }),
 ];
 
@@ -259,6 +276,14 @@ export const STEERING_CASES: readonly StagedCase[] = [
   onStage('a connection with the bypass mark is not captured', bypassMark, { routed: true }),
   onStage('capturing everything leaves sessions from outside, own services and own dials alone', everything, {
     routed: true,
+  }),
+];
+
+/** For mechanisms that do not keep the source of local flows. */
+export const OWN_SOURCE_CASES: readonly StagedCase[] = [
+  onStage("local flows come from Weir's own source, and sockets with one of theirs reach the real host", ownSource, {
+    routed: true,
+    holdsFor: 'own source',
   }),
 ];
 
