@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { WeirError } from '@weir/core';
 import { missingFor, reexecInUserNamespace, TestNetwork, WeirProcess, type TestHost } from '@weir/core/testing';
+import { everyMechanism } from './start-mechanisms.ts';
 import { packedWeir } from './packed-weir.ts';
 import { CONFIGURATION, DIRECT, REQUESTS, setScene, type Scene } from './start-scene.ts';
 
@@ -122,7 +123,11 @@ async function demonstrate(net: TestNetwork, keep: boolean, nested: boolean, sto
   const exit = await weir.stop();
   const same = prove(before, await scene.client.state());
   if (exit.code !== 0) say(`weir ended with ${exit.code ?? exit.signal}: ${weir.process.stderr}`);
-  return same && exit.code === 0 ? 0 : 1;
+  if (keep) return same && exit.code === 0 ? 0 : 1;
+  heading('the same through every mechanism of this machine');
+  const { lines, ok } = await everyMechanism(scene, command);
+  say(indent(lines.join('\n')));
+  return same && ok && exit.code === 0 ? 0 : 1;
 }
 
 async function main(): Promise<number> {

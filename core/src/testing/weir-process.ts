@@ -16,7 +16,9 @@ export type WeirOptions = WeirStart & ({ readonly config: ConfigurationDocument 
 export interface WeirStart {
   /** argv of the program; default {@link weirCommand}. */
   readonly command?: readonly string[];
-  /** After `run FILE`. */
+  /** The command and what comes before the file; default `run`. */
+  readonly verb?: readonly string[];
+  /** After the file. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
@@ -48,9 +50,12 @@ export class WeirProcess implements AsyncDisposable {
     this.#configPath = 'file' in options ? options.file : `/run/weir-test/${this.owner}.yaml`;
     this.#command = options.command ?? weirCommand();
     if ('config' in options) this.#writeConfig(options.config);
-    this.process = host.spawn([...this.#command, 'run', this.#configPath, ...(options.args ?? [])], {
-      env: { WEIR_CONFIG: undefined, ...options.env },
-    });
+    this.process = host.spawn(
+      [...this.#command, ...(options.verb ?? ['run']), this.#configPath, ...(options.args ?? [])],
+      {
+        env: { WEIR_CONFIG: undefined, ...options.env },
+      },
+    );
     this.admin = new AdminClient({ path: `${this.stateDirectory}/admin.sock`, owner: this.owner });
   }
 
