@@ -2,18 +2,11 @@
 import { type CleanUpContext, cleanUpTproxyRouting, type Family } from '@weir/core';
 import { chainPrefix } from './chain-names.ts';
 import { guarded } from './change-guard.ts';
-import { legacyTables, removeUnusedBuiltIns } from './kernel-tables.ts';
+import { mayHaveChains, removeUnusedBuiltIns } from './kernel-tables.ts';
 import { removeChains } from './live-chains.ts';
-import { commandName, Programs, type Variant } from './programs.ts';
-import { nftTable } from '@weir/core/sys';
+import { commandName, Programs } from './programs.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
-
-/** Without starting a program: there are no chains of ours where there is no table. */
-function hasTables(variant: Variant, family: Family): boolean {
-  if (variant === 'legacy') return legacyTables(family).some((table) => table === 'mangle' || table === 'filter');
-  return ['mangle', 'filter'].some((table) => nftTable(family === 4 ? 'ip' : 'ip6', table) !== undefined);
-}
 
 /**
  * Steering first, in whichever variant it is, then the rules, then the routes.
@@ -30,7 +23,7 @@ export async function cleanUp({ owner, numbers, log }: CleanUpContext): Promise<
   // A change that the dead process had begun comes to its end first.
   await guarded(prefix, async () => undefined);
   for (const variant of ['nft', 'legacy'] as const) {
-    const families = FAMILIES.filter((family) => hasTables(variant, family));
+    const families = FAMILIES.filter((family) => mayHaveChains(variant, family, prefix));
     // eslint-disable-next-line no-await-in-loop -- one after the other
     const programs = families.length > 0 ? await Programs.find(variant) : undefined;
     for (const family of families.filter((each) => programs?.has(each))) {

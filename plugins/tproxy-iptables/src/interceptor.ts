@@ -91,9 +91,12 @@ export class TproxyIptablesInterceptor implements Interceptor {
         back.push(await family.update(input));
       }
     } catch (error) {
-      // eslint-disable-next-line no-await-in-loop -- newest first
-      for (const undo of back.toReversed()) await undo();
-      routes.undo();
+      try {
+        // eslint-disable-next-line no-await-in-loop -- newest first
+        for (const undo of back.toReversed()) await undo();
+      } finally {
+        routes.undo();
+      }
       throw error;
     }
     routes.commit();

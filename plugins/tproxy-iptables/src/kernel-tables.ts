@@ -8,7 +8,8 @@ import {
   AF_INET,
   AF_INET6,
   libc,
-  nftBaseChains,
+  nftChains,
+  type NftChainState,
   nftTable,
   removeEmptyNft,
   rulesetGeneration,
@@ -68,6 +69,19 @@ export function legacyTables(family: Family): readonly string[] {
   }
 }
 
+/**
+ * Whether there may be chains of this prefix: for certain in nf_tables, without starting a program; in legacy iptables
+ * only a listing knows more than that there are tables.
+ */
+export function mayHaveChains(variant: Variant, family: Family, prefix: string): boolean {
+  if (variant === 'legacy') return TABLES.some((table) => legacyTables(family).includes(table));
+  return TABLES.some((table) => nftChains(nftFamily(family), table).some(({ name }) => name.startsWith(prefix)));
+}
+
+function baseChains(family: Family, table: TableName): readonly NftChainState[] {
+  return nftChains(nftFamily(family), table).filter((chain) => chain.base);
+}
+
 /** Built-in chains that nf_tables has for iptables now, and whether there is a table to hold them. */
 export interface BuiltIns {
   readonly table: TableName;
@@ -79,14 +93,14 @@ export function builtIns(family: Family): readonly BuiltIns[] {
   return TABLES.map((table) => ({
     table,
     exists: nftTable(nftFamily(family), table) !== undefined,
-    chains: nftBaseChains(nftFamily(family), table).map((chain) => chain.name),
+    chains: baseChains(family, table).map((chain) => chain.name),
   }));
 }
 
 /** Takes away the empty built-in chains that were not there before, and the tables. What somebody uses now stays. */
 export function restoreBuiltIns(family: Family, before: readonly BuiltIns[]): void {
   for (const { table, exists, chains } of before) {
-    const now = nftBaseChains(nftFamily(family), table);
+    const now = baseChains(family, table);
     const unused = now.filter((chain) => !chains.includes(chain.name) && chain.uses === 0 && chain.accepts);
     removeUnused(
       family,
@@ -105,7 +119,7 @@ export function removeUnusedBuiltIns(family: Family, tables: readonly string[]):
   for (const table of TABLES.filter((name) => tables.includes(name))) {
     const state = nftTable(nftFamily(family), table);
     if (!state) continue;
-    const chains = nftBaseChains(nftFamily(family), table);
+    const chains = baseChains(family, table);
     const unused = chains.filter((chain) => chain.uses === 0 && chain.accepts).map((chain) => chain.name);
     if (state.uses === unused.length) removeUnused(family, table, unused, true);
     else removeUnused(family, table, unused.filter(isHooked), false);

@@ -177,10 +177,11 @@ export class LiveChains {
     this.#input = input;
     this.#content = content;
     // Where the program prints our rules as we write them there is nothing to learn from a listing.
-    if (text !== '' && this.#listed) await this.#remember();
+    if (this.#listed) await this.#remember();
   }
 
   async #apply(text: string, what: string): Promise<void> {
+    if (text === '') return;
     await apply(this.#programs, this.family, { prefix: this.#prefix, text, what: `${what} ${this.#prefix}*` });
     this.#verified = undefined;
   }

@@ -123,14 +123,10 @@ export class Programs {
   static async find(variant: Variant): Promise<Programs | undefined> {
     if (isHidden(variant)) return undefined;
     const programs = new Programs(variant);
-    const plain = (await defaultVariant()) === variant;
-    for (const family of [4, 6] as const) {
-      for (const tool of ['save', 'restore'] as const) {
-        const command = commandName(family);
-        const path =
-          findProgram(`${command}-${variant}-${tool}`) ?? (plain ? findProgram(`${command}-${tool}`) : undefined);
-        if (path !== undefined) programs.#paths.set(`${command}-${tool}`, path);
-      }
+    programs.#look((command, tool) => `${command}-${variant}-${tool}`);
+    // Without the suffix they may be of either; asking costs a process.
+    if (!programs.has(4) && (await defaultVariant()) === variant) {
+      programs.#look((command, tool) => `${command}-${tool}`);
     }
     return programs.has(4) ? programs : undefined;
   }
@@ -153,6 +149,15 @@ export class Programs {
   restore(family: Family, input: string, { test = false, inherited }: RestoreOptions = {}): Promise<Outcome> {
     const argv = ['--noflush', '-w', String(LOCK_SECONDS), ...(test ? ['--test'] : [])];
     return run(this.#path(family, 'restore'), argv, { input, ...(inherited === undefined ? {} : { inherited }) });
+  }
+
+  #look(nameOf: (command: string, tool: Tool) => string): void {
+    for (const command of [commandName(4), commandName(6)]) {
+      for (const tool of ['save', 'restore'] as const) {
+        const path = findProgram(nameOf(command, tool));
+        if (path !== undefined) this.#paths.set(`${command}-${tool}`, path);
+      }
+    }
   }
 
   /** @throws UnsupportedError when it is not there. */

@@ -78,4 +78,18 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
       expect(await weir.interceptor.verify(signal)).toEqual([]);
     });
   }
+
+  test('nft: everything was flushed, tables and all', async () => {
+    enterFreshNamespace({ uplink: true });
+    await using weir = instance('nft');
+    await weir.start(weir.input([WEB]));
+    const right = saved('nft');
+    shell('nft flush ruleset');
+    const drift = await weir.interceptor.verify(signal);
+    expect(drift.length).toBeGreaterThan(10);
+    await weir.interceptor.repair(drift, signal);
+    expect(await weir.interceptor.verify(signal)).toEqual([]);
+    expect(saved('nft')).toBe(right);
+    expect(arrival(weir.listeners[4], V4)).toEqual(V4);
+  });
 });

@@ -1,4 +1,4 @@
-import { type PlanInput, UnsupportedError } from '@weir/core';
+import { numberToAddress, type PlanInput, UnsupportedError } from '@weir/core';
 import {
   arrival,
   attempt,
@@ -146,6 +146,25 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
           }
           expect(arrival(weir.listeners[4], V4)).toEqual(V4);
           expect(saved(variant).split('\n').toSorted()).toEqual(first.split('\n').toSorted());
+        });
+
+        test('the deepest tree is not too deep for the kernel', async () => {
+          enterFreshNamespace({ uplink: true });
+          await using weir = instance(variant);
+          // Twenty addresses in each block of four bits, all the way down: as many levels as there can be.
+          const nested = Array.from({ length: 30 }, (_, level) =>
+            Array.from({ length: 20 }, (__, i) => {
+              const value =
+                (0x2an << 120n) | (1n << BigInt(level * 4)) | (BigInt(i * 3) << BigInt(Math.max(0, level * 4 - 8)));
+              return `${numberToAddress(6, value)}/128`;
+            }),
+          );
+          const prefixes = [...new Set(nested.flat())];
+          const only = [{ kind: 'uid', first: 0, last: 65_535 } as const];
+          await weir.start(weir.input([{ prefixes }], {}, { owners: { only, except: [] } }));
+          const target = { address: prefixes[0]?.split('/')[0] ?? '', port: 9 };
+          expect(arrival(weir.listeners[6] ?? -1, target)).toEqual(target);
+          expect(await weir.interceptor.verify(signal)).toEqual([]);
         });
 
         test('a refused update changes nothing', async () => {

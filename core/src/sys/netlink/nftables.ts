@@ -93,15 +93,18 @@ export function nftTable(family: NftFamily, name: string): NftTableState | undef
   }
 }
 
-export interface NftBaseChain {
+export interface NftChainState {
   readonly name: string;
+  /** It stands at a hook: packets come to it by themselves. */
+  readonly base: boolean;
   /** Rules in it, and rules that lead to it. */
   readonly uses: number;
+  /** Its policy lets pass what no rule decides. Only base chains have one. */
   readonly accepts: boolean;
 }
 
-/** The chains of a table that stand at a hook. */
-export function nftBaseChains(family: NftFamily, table: string): readonly NftBaseChain[] {
+/** All chains of a table; none when there is no such table. */
+export function nftChains(family: NftFamily, table: string): readonly NftChainState[] {
   using socket = new NetlinkSocket(NETLINK_NETFILTER);
   const type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETCHAIN;
   return socket.dump(type, generic(FAMILIES[family], []), 'list the nftables chains').flatMap(({ payload }) => {
@@ -109,10 +112,10 @@ export function nftBaseChains(family: NftFamily, table: string): readonly NftBas
     const attributes = parseAttributes(bytes);
     const name = readText(attributes, NFTA_CHAIN_NAME);
     if (readText(attributes, NFTA_CHAIN_TABLE) !== table || name === undefined) return [];
-    if (!attributes.has(NFTA_CHAIN_HOOK)) return [];
     return [
       {
         name,
+        base: attributes.has(NFTA_CHAIN_HOOK),
         uses: readU32BE(bytes, NFTA_CHAIN_USE),
         accepts: readU32BE(bytes, NFTA_CHAIN_POLICY) === NF_ACCEPT,
       },
