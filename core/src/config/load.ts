@@ -15,9 +15,10 @@ import type { StandardIssue, StandardSchema } from '../api/schema.ts';
 import { assemble, dialerUses } from './assemble.ts';
 import type { Definitions, LoadDefinitions } from './definitions.ts';
 import { MAX_DOCUMENT_BYTES, parseYaml } from './document.ts';
-import { findings as findingsOf, type Finding } from './issues.ts';
+import { findings as findingsOf, valueAt, type Finding } from './issues.ts';
 import type { Configuration } from './model.ts';
 import { collectOverrides, type Environment, type Flags } from './precedence.ts';
+import { captureFindings } from './capture-findings.ts';
 import { itemsAt, referenceFindings } from './references.ts';
 import { documentSchema, knownKeys, type DocumentValue } from './schema.ts';
 import { resolveSecrets } from './secrets.ts';
@@ -159,6 +160,7 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
     add(fromFile.findings);
     add(secrets.findings);
     add(referenceFindings(parsed.root, definitions));
+    add(await captureFindings(parsed.root, definitions, valueAt(overrides.root, ['interceptor'])));
   }
   const overriding = validate({ ...overrides.root, services: [] });
   addOverride(overriding.findings);

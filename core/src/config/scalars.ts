@@ -348,8 +348,9 @@ export function parseReach(text: string): Reach {
 
 /** `uid:1000`, `gid:100-199`, `cgroup:/system.slice/app.service`. */
 export function parseOwnerMatch(text: string): OwnerMatch {
-  const path = /^cgroup:(\/.*)$/.exec(text)?.[1];
-  if (path !== undefined) return { kind: 'cgroup', path };
+  const path = /^cgroup:((?:\/[^/"\\\s]+)+)\/?$/.exec(text)?.[1];
+  // No way up and no way round: the path is also what the kernel's tools are told.
+  if (path !== undefined && !/\/\.{1,2}(?:\/|$)/.test(path)) return { kind: 'cgroup', path };
   const match = /^(uid|gid):(\d{1,10})(?:-(\d{1,10}))?$/.exec(text);
   if (match === null) throw new ScalarFault(`${quote(text)} names no process owner`, ALLOWED.owner);
   const first = Number(match[2]);

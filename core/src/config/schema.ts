@@ -117,7 +117,7 @@ const capture = z.strictObject({
   forward: z
     .strictObject({
       interfaces: list(
-        z.string().regex(/^[^\s/]{1,15}$/, {
+        z.string().regex(/^[^\s/:"*\\]{1,15}$/, {
           error: (issue) => `${quote(issue.input)} is not an interface\na name of at most 15 characters: eth1`,
         }),
       ),

@@ -167,12 +167,19 @@ test('international names become what DNS carries', async () => {
   expect(services[0]?.names).toEqual(['*.xn--bcher-kva.example']);
 });
 
-test('later features are read, so that the engine can say what no interceptor does', async () => {
-  const { services, capture } = await read(
-    'services: [{ name: a, addresses: 10.0.0.0/8, protocols: udp }]\ncapture: { scopes: forward, only: "uid:0" }\n',
-  );
+test('UDP, forwarded traffic and owners are read', async () => {
+  const { services, capture } = await read(`services: [{ name: a, addresses: 10.0.0.0/8, protocols: udp }]
+capture: { scopes: [output, forward], forward: { interfaces: eth1 }, only: ["uid:0", "cgroup:/a.slice/b.service"] }
+`);
   expect(services[0]?.protocols).toEqual(['udp']);
-  expect(capture).toMatchObject({ scopes: ['forward'], only: [{ kind: 'uid', first: 0, last: 0 }] });
+  expect(capture).toMatchObject({
+    scopes: ['output', 'forward'],
+    forward: { interfaces: ['eth1'] },
+    only: [
+      { kind: 'uid', first: 0, last: 0 },
+      { kind: 'cgroup', path: '/a.slice/b.service' },
+    ],
+  });
 });
 
 test('upstreams are URLs, or mappings with what a URL has no place for', async () => {

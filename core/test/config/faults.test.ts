@@ -50,3 +50,17 @@ test('control characters of a file do not reach the terminal', async () => {
   const [fault] = await faultsOf(read(`${FINE}owner: "\u009b31m"\n`));
   expect(fault).not.toMatch(/\u009b/);
 });
+
+test('owners that no chosen interceptor tells apart are refused, with those that can', async () => {
+  const capture = 'capture: { only: ["cgroup:/system.slice", "uid:7"] }\n';
+  const [fault = '', ...more] = await faultsOf(read(`${FINE}interceptor: proxy\n${capture}`));
+  expect(fault).toMatch(/^weir.yaml:3:19: proxy cannot tell processes by control groups: "cgroup:\/system.slice"\n/);
+  expect(fault).toMatch(/allowed: with interceptor: nft( or [a-z-]+)*$/);
+  expect(more).toHaveLength(1);
+  expect(more[0]).toMatch(/cannot tell processes by users: "uid:7"/);
+  // The command line chooses another one; one of a list is enough; auto passes over those that cannot.
+  await expect(read(`${FINE}${capture}`)).resolves.toBeDefined();
+  await expect(read(`${FINE}interceptor: [proxy, nft]\n${capture}`)).resolves.toBeDefined();
+  const byFlag = await faultsOf(read(`${FINE}${capture}`, { flags: { interceptor: 'proxy' } }));
+  expect(byFlag[0]).toMatch(/proxy cannot tell processes by control groups/);
+});
