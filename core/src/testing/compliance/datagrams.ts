@@ -71,8 +71,11 @@ async function heldClients(
   stage: Stage,
   targets: readonly string[],
   count: number,
+  options: DatagramOptions = {},
 ): Promise<{ again(): Promise<ReadonlyArray<readonly SeenDatagram[]>>; readonly process: HostProcess }> {
-  const process = stage.client.spawn(peerCommand('udp-client', datagramArguments(targets, { mode: 'hold', count })));
+  const process = stage.client.spawn(
+    peerCommand('udp-client', datagramArguments(targets, { ...options, mode: 'hold', count })),
+  );
   let rounds = 0;
   const report = async (): Promise<ReadonlyArray<readonly SeenDatagram[]>> => {
     rounds++;
@@ -90,7 +93,7 @@ async function heldClients(
   };
 }
 
-async function original(stage: Stage): Promise<void> {
+async function original(stage: Stage, keepsSource = true): Promise<void> {
   await stage.udp('upstream', upstreamEndpoints());
   const weir = await stage.weir({ services: udpServices(), timeouts: { 'udp-idle': '1s' } });
   for (const [index, side] of SIDES.entries()) {
@@ -100,7 +103,7 @@ async function original(stage: Stage): Promise<void> {
       const record = (await weir.ended(2 * index + (connected ? 2 : 1))).at(-1);
       assert.ok(record);
       assert.deepEqual(record.original, { address: side.captured, port: 7000 });
-      assert.equal(record.source.address, stage.source(side), 'the source is kept');
+      assert.equal(record.source.address === stage.source(side), keepsSource, `the source is ${record.source.address}`);
       assert.deepEqual(record.upstream, { address: side.upstream, port: 9000 });
       assert.equal(record.service, `udp${side.family}`);
       assert.equal(record.protocol, 'udp');
@@ -239,8 +242,11 @@ async function sources(stage: Stage): Promise<void> {
   assert.equal(await server(stage, target, { bind: stage.source({ family: 4 }) }), 'real');
 }
 
+/** Sockets that have a source from the first datagram on, because they are connected; others ask with each for a route. */
+const CONNECTED: DatagramOptions = { connected: true };
+
 /** Living sessions stay where they are when their service goes; new ones follow the new configuration. */
-async function updates(stage: Stage): Promise<void> {
+async function updates(stage: Stage, living: DatagramOptions = {}): Promise<void> {
   await stage.udp('real', realEndpoints(7000, 7001));
   await stage.udp('upstream', upstreamEndpoints());
   const added = SIDES.map((side) => ({
@@ -251,7 +257,7 @@ async function updates(stage: Stage): Promise<void> {
     dialer: { type: 'direct', to: `${side.upstreamHost}:9000` },
   }));
   const weir = await stage.weir({ services: udpServices() });
-  const held = await Promise.all(SIDES.map((side) => heldClients(stage, [`${side.capturedHost}:7000`], 5)));
+  const held = await Promise.all(SIDES.map((side) => heldClients(stage, [`${side.capturedHost}:7000`], 5, living)));
   await weir.reload(stage.configuration({ services: added }));
   for (const side of SIDES) {
     assert.equal(await server(stage, `${side.capturedHost}:7001`), 'upstream', 'an added service is captured');
@@ -263,11 +269,11 @@ async function updates(stage: Stage): Promise<void> {
   }
 }
 
-async function drains(stage: Stage): Promise<void> {
+async function drains(stage: Stage, living: DatagramOptions = {}): Promise<void> {
   await stage.udp('real', realEndpoints(7000));
   await stage.udp('upstream', upstreamEndpoints());
   const weir = await stage.weir({ services: udpServices(), timeouts: { drain: '20s' } });
-  const held = await Promise.all(SIDES.map((side) => heldClients(stage, [`${side.capturedHost}:7000`], 2)));
+  const held = await Promise.all(SIDES.map((side) => heldClients(stage, [`${side.capturedHost}:7000`], 2, living)));
   const drained = weir.admin.drain();
   for (const side of SIDES) {
     const deadline = Date.now() + 10_000;
@@ -381,9 +387,33 @@ async function bothProtocols(stage: Stage): Promise<void> {
   assert.deepEqual(protocols, ['tcp', 'tcp', 'udp', 'udp']);
 }
 
+/** Of mechanisms that give local flows a source of their own. */
+const OWN_SOURCE: readonly StagedCase[] = [
+  ...[false, true].map((routed) =>
+    onStage(
+      `UDP is answered from the address the client wrote to, and comes from Weir's own source, where there is ${routed ? 'a' : 'no'} route`,
+      (stage) => original(stage, false),
+      { routed, holdsFor: 'own source' },
+    ),
+  ),
+  onStage('an update leaves living UDP sessions of connected sockets', (stage) => updates(stage, CONNECTED), {
+    routed: true,
+    holdsFor: 'own source',
+  }),
+  onStage('a drain lets living UDP sessions of connected sockets go on', (stage) => drains(stage, CONNECTED), {
+    routed: true,
+    holdsFor: 'own source',
+  }),
+];
+
 const COMMON: readonly StagedCase[] = [
-  onStage('UDP is answered from the address the client wrote to, where there is no route', original),
-  onStage('UDP is answered from the address the client wrote to, where there is a route', original, { routed: true }),
+  ...[false, true].map((routed) =>
+    onStage(
+      `UDP is answered from the address the client wrote to, where there is ${routed ? 'a' : 'no'} route`,
+      (stage) => original(stage),
+      { routed, holdsFor: 'kept source' },
+    ),
+  ),
   onStage('UDP of any size arrives unchanged, both ways', sizes),
   onStage('two UDP clients of one destination, and one client of several, are kept apart', apart),
   onStage('idle UDP sessions end, and the same client begins a new one', idleEnds),
@@ -391,17 +421,30 @@ const COMMON: readonly StagedCase[] = [
     routed: true,
   }),
   onStage('UDP exclusions reach the real host', exclusions, { routed: true }),
-  onStage('a UDP service with sources takes only datagrams from them', sources, { routed: true }),
-  onStage('an update leaves living UDP sessions where they are', updates, { routed: true }),
-  onStage('a drain takes no new UDP session and lets the living ones go on', drains, { routed: true }),
+  onStage('a UDP service with sources takes only datagrams from them', sources, {
+    routed: true,
+    holdsFor: 'kept source',
+  }),
+  onStage('an update leaves living UDP sessions where they are', (stage) => updates(stage), {
+    routed: true,
+    holdsFor: 'kept source',
+  }),
+  onStage('a drain takes no new UDP session and lets the living ones go on', (stage) => drains(stage), {
+    routed: true,
+    holdsFor: 'kept source',
+  }),
   onStage('a service of both protocols takes both', bothProtocols),
 ];
 
 export const DATAGRAM_CASES: readonly StagedCase[] = [
   ...COMMON,
+  ...OWN_SOURCE,
   onStage("Weir's own datagrams to a captured address arrive at the real host", ownDial, { routed: true }),
   onStage('a datagram with the bypass mark is not captured', bypassMark, { routed: true }),
-  onStage('answers of UDP servers on wildcard sockets are left alone', wildcardServers, { routed: true }),
+  onStage('answers of UDP servers on wildcard sockets are left alone', wildcardServers, {
+    routed: true,
+    holdsFor: 'kept source',
+  }),
   onStage('UDP sessions of two owners are kept apart', owners),
   onStage('a closed upstream port does not end a UDP session', closedUpstream),
   onStage('no descriptor is left when UDP sessions have ended', descriptors),
