@@ -6,7 +6,13 @@ import { describe, expect, test } from 'vitest';
 const USER = 65_534;
 const CAPABILITIES = '-all,+net_admin,+net_raw,+net_bind_service';
 const DROP = [
-  ...['setpriv', '--reuid', `${USER}`, '--regid', `${USER}`, '--clear-groups', '--no-new-privs'],
+  'setpriv',
+  '--reuid',
+  `${USER}`,
+  '--regid',
+  `${USER}`,
+  '--clear-groups',
+  '--no-new-privs',
   ...['--bounding-set', '--inh-caps', '--ambient-caps'].map((flag) => `${flag}=${CAPABILITIES}`),
 ];
 const FILE = '/run/weir.json';

@@ -2,8 +2,7 @@
  * The data plane as the engine sees it: points, workers, tables, records. Runs in the control thread and never touches a
  * flow's bytes.
  */
-import type { Family, FlowRecord, Protocol } from '../api/flow.ts';
-import type { Logger } from '../api/logger.ts';
+import type { Family, FlowRecord } from '../api/flow.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import {
   SERVICE_ACTIVE,
@@ -26,9 +25,10 @@ import {
 } from './flow-slab.ts';
 import * as libc from '../sys/libc.ts';
 import { openReplySocket } from '../sys/sockets.ts';
-import { recordOf, type RecordTexts } from './flow-records.ts';
+import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
+import { recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
-import type { DialStep, FixedTarget, FromWorker, TableMessage, WorkerTimeouts } from './messages.ts';
+import type { DialStep, FromWorker, TableMessage } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 
@@ -38,56 +38,6 @@ const RECORDS_IDLE = 500;
 /** This many deaths within DEATH_WINDOW end Weir. */
 const FATAL_DEATHS = 3;
 const DEATH_WINDOW = 60_000;
-
-export interface DataPlaneOptions {
-  readonly workers: number;
-  readonly mark: number;
-  /** Of all workers together. */
-  readonly flowLimit: number;
-  readonly sessionLimit: number;
-  readonly pendingDials: number;
-  readonly services: number;
-  readonly timeouts: WorkerTimeouts;
-  readonly log: Logger;
-}
-
-/** What the data plane asks of the engine. */
-export interface DataPlaneHost extends RecordTexts {
-  /** Real addresses of a name: a number is the index of an assigned name, a string the host of a route. Never rejects. */
-  resolve(key: number | string): Promise<{ readonly addresses: readonly string[]; readonly expiresAt: number }>;
-  /** Is there a name behind this address of the assigned range? When there is, the directory has been told. */
-  findName(address: string): Promise<boolean>;
-  canary(arrival: CanaryArrival): void;
-  ended(record: FlowRecord): void;
-  /** A worker was replaced; its points are the same. */
-  rebound(points: readonly BoundPoint[]): void;
-  /** The data plane cannot go on. */
-  fatal(error: Error): void;
-  /** A flow for a stream dialer; the descriptor is the receiver's. */
-  stream(flow: StreamedFlow): void;
-}
-
-/** A connection or datagram to a canary's address that came by a capture point. */
-export interface CanaryArrival {
-  readonly protocol: Protocol;
-  readonly address: string;
-  readonly port: number;
-  readonly sourcePort: number;
-}
-
-export interface StreamedFlow {
-  readonly fd: number;
-  readonly dialer: number;
-  readonly record: FlowRecord;
-  /** Of a point that serves one service. */
-  readonly target?: FixedTarget;
-  /** Ends the flow's slot. */
-  finish(outcome: FlowOutcome): void;
-  /** Hands the flow back with both its descriptors, which are the worker's from then on. */
-  adopt(clientFd: number, upstreamFd: number, early: Uint8Array | undefined): void;
-  /** Writes byte counters to the slot. */
-  count(bytesUp: number, bytesDown: number): void;
-}
 
 export class DataPlane {
   readonly #options: DataPlaneOptions;
@@ -197,7 +147,7 @@ export class DataPlane {
 
   /** Gives all workers other names, with the rows by which they are decided; all else of the last table stays. */
   async installNames(names: Pick<TableMessage, 'generation' | 'lookup' | 'names'>): Promise<void> {
-    if (this.#table !== undefined) await this.install({ ...this.#table, ...names, keepsRetired: true });
+    if (this.#table) await this.install({ ...this.#table, ...names, keepsRetired: true });
   }
 
   /** Replaces the dial plan of one service; flows that have begun keep theirs. */

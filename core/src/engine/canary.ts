@@ -4,7 +4,7 @@
  */
 import type { Canary } from '../api/capture.ts';
 import { IneffectiveError, LoopError } from '../api/errors.ts';
-import type { CanaryArrival } from '../dataplane/data-plane.ts';
+import type { CanaryArrival } from '../dataplane/data-plane-host.ts';
 import { MSG_DONTWAIT } from '../sys/constants.ts';
 import { ECONNREFUSED, EINPROGRESS, ETIMEDOUT, SystemCallError } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';

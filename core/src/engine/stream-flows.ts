@@ -1,7 +1,7 @@
 /** Flows whose dialer needs Node streams: control's side of the stream worker, which is started for the first of them. */
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../api/logger.ts';
-import type { StreamedFlow } from '../dataplane/data-plane.ts';
+import type { StreamedFlow } from '../dataplane/data-plane-host.ts';
 import type { WorkerTimeouts } from '../dataplane/messages.ts';
 import type { FromStreamThread, ToStreamThread } from '../dataplane/stream-thread.ts';
 import { closeWithReset } from '../sys/sockets.ts';

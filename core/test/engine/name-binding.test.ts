@@ -40,12 +40,12 @@ describe('the names that workers see', () => {
 
   test('are gone when they are released, and an address may become another name’s', () => {
     const { binding, find } = bindingOf(100);
-    binding.enter(of(1));
-    binding.enter(of(2));
+    void binding.enter(of(1));
+    void binding.enter(of(2));
     binding.release('n1.x');
     expect(find('100.64.0.1')).toBeUndefined();
     expect(find('100.64.0.2')).toEqual({ name: 'n2.x', pattern: 3 });
-    binding.enter({ ...of(3), ipv4: '100.64.0.1', patternIndex: 5 });
+    void binding.enter({ ...of(3), ipv4: '100.64.0.1', patternIndex: 5 });
     expect(find('100.64.0.1')).toEqual({ name: 'n3.x', pattern: 5 });
     expect(binding.size).toBe(2);
   });
@@ -89,11 +89,11 @@ describe('the names that workers see', () => {
     }
     const waiting = [entered, binding.enter(of(5000))];
     let done = false;
-    void Promise.all(waiting).then(() => (done = true));
+    void Promise.all(waiting.map(async (one) => one)).then(() => (done = true));
     await new Promise((resolve) => setImmediate(resolve));
     expect(done).toBe(false);
     release();
-    await Promise.all(waiting);
+    await Promise.all(waiting.map(async (one) => one));
     expect(binding.enter(of(5001))).toBeUndefined();
   });
 });
@@ -102,19 +102,19 @@ describe('the number of a name', () => {
   test('is used again only after workers have forgotten it, and never while a flow carries it', () => {
     let now = 0;
     const { binding } = bindingOf(100, { now: () => now });
-    binding.enter(of(1));
+    void binding.enter(of(1));
     expect(binding.textOf(0)).toBe('n1.x');
     binding.release('n1.x');
     binding.recycle(new Set());
-    binding.enter(of(2));
+    void binding.enter(of(2));
     // A record of a flow that has just ended still says the right name.
     expect([binding.textOf(0), binding.textOf(1)]).toEqual(['n1.x', 'n2.x']);
     now = 320_000;
     binding.recycle(new Set([0]));
-    binding.enter(of(3));
+    void binding.enter(of(3));
     expect(binding.textOf(2)).toBe('n3.x');
     binding.recycle(new Set());
-    binding.enter(of(4));
+    void binding.enter(of(4));
     expect(binding.textOf(0)).toBe('n4.x');
   });
 
@@ -122,7 +122,7 @@ describe('the number of a name', () => {
     const { binding } = bindingOf(4);
     const comeAndGo = () => {
       for (let n = 0; n < 20; n++) {
-        binding.enter(of(n));
+        void binding.enter(of(n));
         binding.release(`n${n}.x`);
       }
     };

@@ -20,7 +20,10 @@ describe.skipIf(requires('namespaces', 'nft'))('notices of nftables', () => {
     enterFreshNamespace();
     using monitor = new NftablesMonitor();
     const elements = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.1`);
-    shell(`nft -f /dev/stdin`, `add table inet t\nadd set inet t s { type ipv4_addr; elements = { ${elements} } }\n`);
+    shell(
+      `nft -f /dev/stdin`,
+      `add table inet t\nadd set inet t s { type ipv4_addr; elements = { ${elements.join(', ')} } }\n`,
+    );
     expect(monitor.poll()).toBe(true);
     while (monitor.poll());
     shell('nft delete table inet t');

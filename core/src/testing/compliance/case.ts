@@ -61,7 +61,7 @@ export function onStage(name: string, body: StagedCase['body'], options: StagedC
 
 /** The same cases with their clients behind the host, whose source every mechanism keeps. */
 export function forwarded(cases: readonly StagedCase[]): readonly StagedCase[] {
-  return cases.map(({ name, body, options: { holdsFor: _, ...options } }) =>
+  return cases.map(({ name, body, options: { holdsFor: _holdsFor, ...options } }) =>
     onStage(`forwarded: ${name}`, body, { ...options, scope: 'forward' }),
   );
 }
