@@ -4,28 +4,13 @@
  * directory before the first byte is changed, so that it can be put back by hand, by the keeper, or by a successor that
  * has no journal.
  *
- * A process may be killed between any two system calls. Writing pads the new content with line breaks to the old
- * length and then cuts the file, so that what a killed process leaves is either content followed by line breaks only.
+ * A process may be killed between any two system calls; `in-place-file.ts` says what it leaves then.
  */
-import {
-  accessSync,
-  closeSync,
-  constants,
-  fsyncSync,
-  ftruncateSync,
-  fstatSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
-import { dirname, join } from 'node:path';
+import { accessSync, constants, lstatSync, mkdirSync, readFileSync, readlinkSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { NotPermittedError, WeirError } from '../api/errors.ts';
 import type { HostChange } from '../api/host.ts';
+import { codeOf, isWithPadding, readOrUndefined, writeInPlace, writeWhole } from './in-place-file.ts';
 import { authorOf, originalIn, renderResolvConf } from './resolv-conf.ts';
 
 export const RESOLV_CONF = '/etc/resolv.conf';
@@ -61,11 +46,6 @@ export interface Obstacle {
   readonly remedy: string;
 }
 
-function codeOf(error: unknown): string {
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? code : String(error);
-}
-
 /** Looks whether `path` is a regular file that can be written. */
 export function findObstacle({
   owner,
@@ -98,55 +78,6 @@ export function findObstacle({
     const problem = `${path} cannot be written (${code}).`;
     return { problem, remedy: `Run Weir as root, mount the file writable, ${otherwise}` };
   }
-}
-
-/** Replaces the content of an existing file; see the file comment for what a kill in between leaves. */
-function writeInPlace(path: string, content: Buffer): void {
-  const fd = openSync(path, constants.O_RDWR | constants.O_NOFOLLOW);
-  try {
-    const excess = Math.max(0, fstatSync(fd).size - content.length);
-    const padded = Buffer.concat([content, Buffer.alloc(excess, '\n')]);
-    for (let done = 0; done < padded.length;) done += writeSync(fd, padded, done, padded.length - done, done);
-    fsyncSync(fd);
-    ftruncateSync(fd, content.length);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** Creates a file that is whole or not there. */
-function writeWhole(path: string, content: Buffer): void {
-  const temporary = `${path}.new`;
-  const fd = openSync(temporary, 'w', 0o600);
-  try {
-    writeSync(fd, content);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(temporary, path);
-  const directory = openSync(dirname(path), 'r');
-  fsyncSync(directory);
-  closeSync(directory);
-}
-
-function readOrUndefined(path: string): Buffer | undefined {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}
-
-/** True for `content`, and for `content` followed by line breaks only. */
-function isWithPadding(found: Buffer, content: Buffer): boolean {
-  return (
-    found.length >= content.length &&
-    found.subarray(0, content.length).equals(content) &&
-    found.subarray(content.length).every((byte) => byte === 0x0a)
-  );
 }
 
 /**

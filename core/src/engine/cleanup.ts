@@ -8,6 +8,7 @@ import { AlreadyRunningError, NotPermittedError, WeirError } from '../api/errors
 import type { HostNumbers } from '../api/host.ts';
 import type { InterceptorDefinition } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
+import { cleanUpHosts, holdsHosts } from '../dns/hosts-claim.ts';
 import { backupPath, cleanUpResolvConf } from '../dns/resolv-conf-claim.ts';
 import { readLeftovers } from '../host/change.ts';
 import { readHolder, tryLock, waitForLock, type LockHolder } from '../host/lock.ts';
@@ -16,6 +17,8 @@ import { knownOwners, makeStateDirectory, stateDirectory } from '../host/state-d
 import { loadPlugins } from '../registry/load.ts';
 import { hasCapability } from '../sys/capabilities.ts';
 
+/** Where names of a dead run are looked for when its state is gone. */
+const HOSTS = '/etc/hosts';
 /** How long a keeper or another clean-up may take before this one gives up. Milliseconds. */
 const OTHERS_TIMEOUT = 10_000;
 
@@ -75,7 +78,7 @@ async function cleanUpOwner(owner: string, options: CleanUpOptions): Promise<rea
 
 /** Not after a run that only listened: it has changed nothing, and its journal says so. */
 function mayHoldMore(directory: string): boolean {
-  if (!existsSync(directory) || existsSync(backupPath(directory))) return true;
+  if (!existsSync(directory) || existsSync(backupPath(directory)) || holdsHosts(directory)) return true;
   return readLeftovers(join(directory, 'journal')).length > 0;
 }
 
@@ -106,6 +109,7 @@ export async function removeLeftovers(
   // The resolver first: names must not lead to addresses that nothing captures any more.
   try {
     removed.push(...cleanUpResolvConf({ owner, stateDirectory: directory }));
+    removed.push(...cleanUpHosts(owner, directory, HOSTS));
   } catch (error) {
     failures.push(error);
   }

@@ -59,6 +59,7 @@ export function makeNameService(parts: RunNamesParts): NameService {
     },
     resolvesUpstream: (index) =>
       servicesOfNames(steering.plan ?? plan, index).some(({ resolve }) => resolve === 'upstream'),
+    patterns: () => (steering.plan ?? plan).configuration.services.flatMap((service) => service.names),
     nameMapPath: nameMapPath(configuration.owner),
     dialer: parts.dialer,
     resolvers: pluggedResolvers(parts.resolvers, configuration.resolver, log),

@@ -4,6 +4,7 @@ import type { Family } from '../api/flow.ts';
 import type { Answer, Question, Resolver } from '../api/resolver.ts';
 import { bytesToAddress, addressToBytes, familyOf, isAddress } from '../capture/address.ts';
 import type { DnsCounters } from '../dns/counters.ts';
+import { isWeirsLine } from '../dns/hosts-block.ts';
 
 /** Bytes of a hosts file that are read at most; block lists come close to a tenth of it. */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -16,6 +17,8 @@ type HostAddresses = Readonly<Record<Family, readonly string[]>>;
 export function parseHosts(text: string): ReadonlyMap<string, HostAddresses> {
   const hosts = new Map<string, Record<Family, string[]>>();
   for (const line of text.split('\n')) {
+    // Where Weir itself sends a name is not where it really is.
+    if (isWeirsLine(line)) continue;
     const [address = '', ...names] = line.replace(/#.*/, '').trim().split(/\s+/);
     if (names.length === 0 || !isAddress(address)) continue;
     const family = familyOf(address);

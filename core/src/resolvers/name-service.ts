@@ -22,8 +22,9 @@ import { HEADER_BYTES, isTruncated, typeName, typeCode } from '../dns/message.ts
 import { isHostName } from '../dns/name.ts';
 import { OwnEndpoints } from '../dns/own-endpoints.ts';
 import { QueryCounts } from '../dns/query-counts.ts';
-import { resolveReach, type ResolvedReach } from '../dns/reach.ts';
-import { RESOLV_CONF, resolvConfChange, resolvConfChangeId, type ResolvConfPlace } from '../dns/resolv-conf-claim.ts';
+import type { ResolvedReach } from '../dns/reach.ts';
+import { RESOLV_CONF, type ResolvConfPlace } from '../dns/resolv-conf-claim.ts';
+
 import { Responder, type AnsweredQuery } from '../dns/responder.ts';
 import { runSelfTest, selfTestAssignment, selfTestName } from '../dns/self-test.ts';
 import { DnsServer, type DnsServerLimits } from '../dns/server.ts';
@@ -36,6 +37,7 @@ import { HostsResolver } from './hosts.ts';
 import type { NameReport, NameServiceStatus, QueryReport, SelfTestState } from './name-report.ts';
 import { NameStore } from './name-store.ts';
 import { ReverseResolver } from './reverse.ts';
+import { SystemClaim } from './system-claim.ts';
 import { SystemServers } from './system.ts';
 import { makeUpstreamLayer } from './upstream-layer.ts';
 import type { UpstreamSources } from './upstream-sources.ts';
@@ -75,6 +77,8 @@ export interface NameServiceOptions {
   readonly dialer?: (name: string) => Dialer | undefined;
   /** Resolvers of plugins, asked by priority among the built-in ones; `close` is called by `stop`. */
   readonly resolvers?: readonly PluggedResolver[];
+  /** What services name now: exact names, patterns and exclusions. Default: the configured names. */
+  readonly patterns?: () => readonly string[];
   readonly hostsPath?: string;
   readonly resolvConfPath?: string;
   readonly serverLimits?: Partial<DnsServerLimits>;
@@ -97,13 +101,15 @@ export class NameService {
   readonly #lookups: Lookups;
   readonly #responder: Responder;
   readonly #server: DnsServer;
+  readonly #claim: SystemClaim;
   #own = new OwnEndpoints([]);
-  #reach: ResolvedReach = { kind: 'none', reason: 'the host was not pointed at Weir' };
   #selfTest: { readonly state: SelfTestState; readonly reason?: string } = { state: 'off' };
   #sweep: NodeJS.Timeout | undefined;
+  #configuredNames: readonly string[];
 
   constructor(options: NameServiceOptions) {
     this.#options = options;
+    this.#configuredNames = options.configuredNames;
     const { resolver, owner, stateDirectory, mark, log, families } = options;
     const counters = this.#counters;
     const ttl = Math.floor(resolver.ttl / 1000);
@@ -170,6 +176,14 @@ export class NameService {
       udpBytes: resolver.udpBytes,
       onAnswered: (answered) => this.#remember(answered),
     });
+    this.#claim = new SystemClaim({
+      reach: resolver.reach,
+      place: this.#place,
+      host: options.host,
+      log,
+      names: () => this.#wanted(this.#configuredNames).flatMap((name) => this.#store.pool.get(name) ?? []),
+      patterns: () => options.patterns?.() ?? this.#configuredNames,
+    });
     this.#server = new DnsServer({
       listen: resolver.listen,
       mark,
@@ -217,25 +231,16 @@ export class NameService {
    */
   async claimSystem(signal: AbortSignal): Promise<ResolvedReach> {
     signal.throwIfAborted();
-    const { resolver, host, log, owner } = this.#options;
-    const { path } = this.#place;
-    const reach = resolveReach({ reach: resolver.reach, listening: this.listening, owner, resolvConfPath: path });
-    if (reach.kind === 'resolv-conf') {
-      // The servers that the host asks now are the upstreams from here on; they must be known before it asks Weir.
+    // The servers that the host asks now are the upstreams from here on; they must be known before it asks Weir.
+    return this.#claim.claim(this.listening, ({ kind }) => {
+      this.#system.behindResolved = kind === 'systemd-resolved' ? this.listening : undefined;
       this.#system.current();
-      const report = (line: string): void => log.warn({ path }, line);
-      await host.change(resolvConfChange({ ...this.#place, nameservers: reach.nameservers, report }));
-    }
-    this.#reach = reach;
-    log.info({ reach: reach.kind, reason: reach.reason }, 'resolver reach');
-    return reach;
+    });
   }
 
   /** Gives the host its resolver configuration back. Idempotent. */
-  async releaseSystem(): Promise<void> {
-    if (this.#reach.kind === 'none') return;
-    await this.#options.host.undo(resolvConfChangeId(this.#place.path));
-    this.#reach = { kind: 'none', reason: 'given back' };
+  releaseSystem(): Promise<void> {
+    return this.#claim.release();
   }
 
   /**
@@ -255,7 +260,9 @@ export class NameService {
       await runSelfTest({
         expected,
         listening: this.listening,
-        resolvConfPath: this.#reach.kind === 'resolv-conf' ? this.#place.path : undefined,
+        resolvConfPath: ['resolv-conf', 'systemd-resolved'].includes(this.#claim.reach.kind)
+          ? this.#place.path
+          : undefined,
         mark: this.#options.mark,
         signal,
       });
@@ -277,8 +284,10 @@ export class NameService {
     this.#assigned.replace(matcher);
     this.#known.clear();
     if (configuredNames === undefined) return;
+    this.#configuredNames = configuredNames;
     this.#store.pool.configure(this.#wanted(configuredNames));
     await this.#assignAll(configuredNames);
+    await this.#claim.update();
   }
 
   /** Takes the addresses back of names that nobody used for `resolver.keep`; also done by a timer. */
@@ -381,8 +390,8 @@ export class NameService {
     const { state, reason } = this.#selfTest;
     return {
       listen: this.listening.map(formatListen),
-      reach: this.#reach.kind,
-      reachReason: this.#reach.reason,
+      reach: this.#claim.reach.kind,
+      reachReason: this.#claim.reach.reason,
       upstreams: this.#upstreams.servers.map((server) => server.endpoint),
       upstreamReports: this.#upstreams.reports(),
       names: this.#store.pool.size,

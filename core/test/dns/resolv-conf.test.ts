@@ -12,8 +12,9 @@ import {
 } from 'node:fs';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { ConfigurationError } from '../../src/api/errors.ts';
+import { UnsupportedError } from '../../src/api/errors.ts';
 import { resolveReach } from '../../src/dns/reach.ts';
+import { waysToResolved } from '../../src/dns/resolved.ts';
 import {
   backupPath,
   cleanUpResolvConf,
@@ -306,40 +307,70 @@ describe('after a kill', () => {
 
 describe('the reach', () => {
   const port53 = listenOn(53);
-  const decide = (reach: Parameters<typeof resolveReach>[0]['reach'], listening = port53) =>
-    resolveReach({ reach, listening, owner: 'default', resolvConfPath: place.path });
+  const decide = (reach: Parameters<typeof resolveReach>[0]['reach'], listening = port53, hasPatterns = false) =>
+    resolveReach({ reach, listening, owner: 'default', hasPatterns, resolvConfPath: place.path });
 
-  test('is resolv-conf for auto where a listener is on port 53 and the file can be written', () => {
-    expect(decide('auto')).toMatchObject({ kind: 'resolv-conf', nameservers: ['127.0.0.1'] });
+  test('is resolv-conf for auto where a listener is on port 53 and the file can be written', async () => {
+    expect(await decide('auto')).toMatchObject({ kind: 'resolv-conf', nameservers: ['127.0.0.1'] });
     const all = [...listenOn(53, '::'), ...listenOn(53, '0.0.0.0'), ...listenOn(53, '10.0.0.9')];
-    expect(decide('resolv-conf', all)).toMatchObject({ nameservers: ['127.0.0.1', '10.0.0.9', '::1'] });
+    expect(await decide('resolv-conf', all)).toMatchObject({ nameservers: ['127.0.0.1', '10.0.0.9', '::1'] });
   });
 
-  test('is none for auto otherwise, with the reason', () => {
-    expect(decide('auto', listenOn(5353))).toEqual({ kind: 'none', reason: expect.stringMatching(/udp port 53 only/) });
+  test('is none for auto otherwise, with the reason', async () => {
+    expect(await decide('auto', listenOn(5353))).toEqual({
+      kind: 'none',
+      reason: expect.stringMatching(/udp port 53 only/),
+    });
     rmSync(place.path);
     symlinkSync('/nonexistent', place.path);
-    expect(decide('auto')).toEqual({ kind: 'none', reason: expect.stringMatching(/symbolic link/) });
+    expect(await decide('auto')).toEqual({ kind: 'none', reason: expect.stringMatching(/symbolic link/) });
   });
 
-  test('asked for by name is an error where it cannot be', () => {
-    expect(() => decide('resolv-conf', listenOn(5353))).toThrow(/port 53 only.*Add a listener/);
-    expect(() =>
-      decide(
-        'resolv-conf',
-        port53.filter(({ protocol }) => protocol === 'tcp'),
-      ),
-    ).toThrow(/port 53 only/);
+  test('asked for by name is an error where it cannot be', async () => {
+    await expect(decide('resolv-conf', listenOn(5353))).rejects.toThrow(/port 53 only.*Add a listener/);
+    const tcp = port53.filter(({ protocol }) => protocol === 'tcp');
+    await expect(decide('resolv-conf', tcp)).rejects.toThrow(/port 53 only/);
+    await expect(decide('systemd-resolved', tcp)).rejects.toThrow(/asks over UDP/);
     rmSync(place.path);
-    expect(() => decide('resolv-conf')).toThrow(/does not exist/);
+    await expect(decide('resolv-conf')).rejects.toThrow(/does not exist/);
+    await expect(decide({ hosts: place.path })).rejects.toThrow(/does not exist/);
   });
 
-  test('none stays none', () => expect(decide('none').kind).toBe('none'));
+  test('none stays none', async () => expect((await decide('none')).kind).toBe('none'));
 
-  test.each([['capture'], ['systemd-resolved'], [{ hosts: '/etc/hosts' }]] as const)('%j is not built yet', (reach) => {
-    expect(() => decide(reach)).toThrow(ConfigurationError);
-    expect(() => decide(reach)).toThrow(/not built yet.*auto, resolv-conf or none/);
+  test('of a hosts file has no place for patterns', async () => {
+    expect(await decide({ hosts: place.path })).toMatchObject({ kind: 'hosts', path: place.path });
+    await expect(decide({ hosts: place.path }, port53, true)).rejects.toThrow(/patterns.*Name each name/);
   });
+
+  test('capture is not built yet, and says so', async () => {
+    await expect(decide('capture')).rejects.toThrow(UnsupportedError);
+    await expect(decide('capture')).rejects.toThrow(/not built yet.*resolv-conf, systemd-resolved, hosts/);
+  });
+});
+
+describe('programs get to systemd-resolved', () => {
+  const nsswitch = () => `${place.path}.nsswitch`;
+  const ways = (hosts: string, resolvConf: string | undefined) => {
+    writeFileSync(nsswitch(), `passwd: files\nhosts: ${hosts}\n`);
+    rmSync(place.path, { force: true });
+    if (resolvConf?.startsWith('/') === true) symlinkSync(resolvConf, place.path);
+    else if (resolvConf !== undefined) writeFileSync(place.path, resolvConf);
+    return waysToResolved(place.path, nsswitch());
+  };
+
+  test.each([
+    ['files resolve [!UNAVAIL=return] dns', 'nameserver 10.0.0.1\n', /nsswitch/],
+    ['files dns', '/run/systemd/resolve/stub-resolv.conf', /kept by systemd-resolved/],
+    ['files dns', '/run/systemd/resolve/resolv.conf', /kept by systemd-resolved/],
+    ['files dns', 'nameserver 127.0.0.53\n', /names 127\.0\.0\.53/],
+  ])('with hosts: %s and %j', (hosts, resolvConf, reason) => expect(ways(hosts, resolvConf)).toMatch(reason));
+
+  test.each([
+    ['files dns', 'nameserver 10.0.0.1\n'],
+    ['files dns [!UNAVAIL=return] resolve', 'nameserver 10.0.0.1\n'],
+    ['files mdns4_minimal [NOTFOUND=return] dns', undefined],
+  ])('but not with hosts: %s and %j', (hosts, resolvConf) => expect(ways(hosts, resolvConf)).toBeUndefined());
 });
 
 describe('the servers of the system', () => {

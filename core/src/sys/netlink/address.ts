@@ -17,6 +17,7 @@ import {
   NLM_F_CREATE,
   NLM_F_EXCL,
   RT_SCOPE_HOST,
+  RT_SCOPE_LINK,
   RT_SCOPE_UNIVERSE,
   RTM_GETADDR,
   RTM_NEWADDR,
@@ -80,12 +81,21 @@ const NEVER_PREFERRED = Buffer.from([0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0,
  * preferred, so that the kernel does not choose it as a source by itself. EEXIST when the device has it.
  */
 export function hostAddressAddition(device: number, address: string): NetlinkRequest {
+  return addressAddition(device, address, familyOf(address) === 4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE);
+}
+
+/** As {@link hostAddressAddition}, of scope link: for programs that pass a device by that has none of its own. */
+export function linkAddressAddition(device: number, address: string): NetlinkRequest {
+  return addressAddition(device, address, RT_SCOPE_LINK);
+}
+
+function addressAddition(device: number, address: string, scope: number): NetlinkRequest {
   const family = familyOf(address);
   const flags = IFA_F_NOPREFIXROUTE | (family === 6 ? IFA_F_NODAD : 0);
   const header = Buffer.alloc(HEADER);
   header[0] = family === 4 ? AF_INET : AF_INET6;
   header[1] = widthOf(family);
-  header[3] = family === 4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+  header[3] = scope;
   header.writeUInt32LE(device, 4);
   const bytes = addressToBytes(address);
   const parts = [header, attribute(IFA_LOCAL, bytes), attribute(IFA_ADDRESS, bytes), attributeU32(IFA_FLAGS, flags)];
