@@ -121,7 +121,9 @@ export class Device {
         const link = findLink(socket, name);
         if (!link) throw new TypeError(`${name} is gone.`);
         this.#index = link.index;
-        if (families.includes(6)) socket.request(linkWithoutOwnAddresses(link.index));
+        const [refused] = socket.settle([linkWithoutOwnAddresses(link.index)]);
+        // A kernel without IPv6 does not know what is meant.
+        if (refused && families.includes(6)) throw refused;
         socket.request(linkSizes(link.index, { mtu, queue: QUEUE }));
         socket.request(linkUp(link.index));
         for (const family of families) {

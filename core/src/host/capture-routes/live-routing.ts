@@ -18,7 +18,8 @@ import { NetlinkError, type NetlinkRequest, NetlinkSocket } from '../../sys/netl
 import { type ClassRouteStyle, guardRoute, steeringRoute } from './class-routes.ts';
 import { keyOf, type PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
-import { BLOCK, type FamilyRouting, type TableRoutes } from './routing.ts';
+import { retire } from './retired-routes.ts';
+import { BLOCK, type FamilyRouting, livingTable, type TableRoutes } from './routing.ts';
 import { tableChanges, type TableStep } from './table-changes.ts';
 
 /** asm-generic/errno.h: there is no such route. */
@@ -105,6 +106,8 @@ export class LiveRouting {
   readonly #numbers: HostNumbers;
   readonly #style: () => ClassRouteStyle;
   #current: FamilyRouting;
+  /** The routes of the table of living flows, oldest first. */
+  #retired: TableRoutes = EMPTY;
 
   /**
    * Makes nothing yet.
@@ -180,14 +183,16 @@ export class LiveRouting {
    * @throws NetlinkError; the kernel then has what it had before, as far as it lets us.
    */
   update(next: FamilyRouting): void {
-    const before = this.#current;
+    const before = this.#block(this.#current, this.#retired);
+    const retired = retire(this.#retired, this.#current, next);
     try {
-      this.#change(before, next);
+      this.#change(before, this.#block(next, retired));
     } catch (error) {
       this.#change(this.#listed(), before);
       throw error;
     }
     this.#current = next;
+    this.#retired = retired;
   }
 
   verify(): readonly Drift[] {
@@ -196,7 +201,11 @@ export class LiveRouting {
 
   /** Makes the kernel have what it should, without touching what is right. */
   repair(): void {
-    this.#change(this.#listed(), this.#current);
+    this.#change(this.#listed(), this.#block(this.#current, this.#retired));
+  }
+
+  #block({ rules, tables }: FamilyRouting, retired: TableRoutes): Block {
+    return { rules, tables: new Map([...tables, [livingTable(this.#numbers), retired]]) };
   }
 
   #change(old: Block, now: Block): void {
@@ -244,7 +253,7 @@ export class LiveRouting {
     const rules = ownRules(this.family, this.#numbers);
     const { type: steering, guarded } = this.#style();
     const tables = withSocket((socket) =>
-      [...this.#current.tables.keys()].map((table) => {
+      [...this.#block(this.#current, EMPTY).tables.keys()].map((table) => {
         const routes = listRoutes(socket, this.family, table).filter((route) => this.#isOurs(route));
         const guards = new Set(
           routes.filter(({ type }) => type === 'unreachable').map(({ destination }) => keyOf(destination)),
@@ -292,7 +301,7 @@ export class LiveRouting {
 
   #routeDrift(): readonly Drift[] {
     const { tables } = this.#listed();
-    return [...this.#current.tables].flatMap(([table, wanted]): readonly Drift[] => {
+    return [...this.#block(this.#current, this.#retired).tables].flatMap(([table, wanted]): readonly Drift[] => {
       const { gains, losses } = tableChanges(tables.get(table) ?? EMPTY, wanted);
       const text = ({ route }: TableStep) => `${route.steered ? '' : 'throw '}${formatPrefix(route.prefix)}`;
       const steps = [...gains, ...losses];

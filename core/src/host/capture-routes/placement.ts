@@ -1,12 +1,13 @@
 /**
- * Which classes have a routing table of their own, and which are rules with the prefix in them: pure. An owner has 15
+ * Which classes have a routing table of their own, and which are rules with the prefix in them: pure. An owner has 14
  * tables for classes; a rule for each prefix needs none, and costs every unconnected look-up about 10 ns.
  */
 import { UnsupportedError } from '../../api/errors.ts';
-import { steeredPrefixesOf, type RouteClass } from './route-class.ts';
+import { type RouteClass, steeredPrefixesOf } from './route-class.ts';
 
-/** The first table of an owner's 16 is for flows that live. */
-export const CLASS_TABLES = 15;
+/** The first two of an owner's 16 tables are for everything and for living flows. */
+const FIRST_TABLE = 2;
+export const CLASS_TABLES = 14;
 
 /** Rules of one family: 4,096 of them add about 40 µs to the route look-up of an unconnected socket of this host. */
 export const MOST_RULES = 4096;
@@ -44,7 +45,7 @@ function ruleCount(each: RouteClass): number {
   return all ? 1 : ranges.length + (highest ? 1 : 0);
 }
 
-/** Numbers of tables, 1 to 15, by the text of their class. Classes that are not in it are rules with prefixes. */
+/** Numbers of tables, 2 to 15, by the text of their class. Classes that are not in it are rules with prefixes. */
 export type Placement = ReadonlyMap<string, number>;
 
 /**
@@ -64,7 +65,9 @@ export function placeClasses(classes: readonly RouteClass[], before: Placement =
     if (table !== undefined && saved > 0) placement.set(text, table);
   }
   const taken = new Set(before.values());
-  const free = Array.from({ length: CLASS_TABLES }, (_, index) => index + 1).filter((table) => !taken.has(table));
+  const free = Array.from({ length: CLASS_TABLES }, (_, index) => index + FIRST_TABLE).filter(
+    (table) => !taken.has(table),
+  );
   const candidates = costs.filter(({ text, saved }) => saved > 0 && !placement.has(text));
   for (const { text } of candidates.toSorted((a, b) => b.saved - a.saved || (a.text < b.text ? -1 : 1))) {
     const table = free.shift();

@@ -2,15 +2,19 @@
  * Policy routing that brings what is to be captured to a device of ours and leaves everything else alone, for mechanisms
  * that see whole prefixes (sk_lookup, tun). As data: pure. In the order in which the kernel asks the rules, by preference:
  *
- *   + 0        flows with our source address: living ones, and the second look-up of connect()
- *   + 1, + 2   packets and sockets that have a source already go on behind our rules
+ *   + 0        what has our source address, from the first look-up of connect() on, goes to + 5
+ *   + 1, + 2   packets and sockets that have another source go on behind our rules
  *   + 3, + 4   where users are chosen: canaries are captured for all; the other users go on behind our rules
- *   + 5, + 6   ports of classes that have a table; ports and prefixes of classes that have none
- *   + 7        ports that a rule can name go on behind our rules
- *   + 8, + 9   as + 5 and + 6 for port 65535, which no rule can name
+ *   + 5        landing of + 0
+ *   + 6, + 7   ports of classes that have a table; ports and prefixes of classes that have none
+ *   + 8        ports that a rule can name go to + 11
+ *   + 9, + 10  as + 6 and + 7 for port 65535, which no rule can name
+ *   + 11       living flows with our source address to what is no longer captured
  *   + 15       behind our rules
  *
- * Of the tables the first is everything by way of our device; the others belong to one class each.
+ * Tables: everything by way of our device; destinations that are no longer captured; one for each of some classes.
+ * Our address alone must not be enough to be brought here: where IPv6 has no route, connect() tries every address of the
+ * host as a source, also ours, before it says so.
  */
 import type { CaptureRow, OwnerMatch } from '../../api/capture.ts';
 import { UnsupportedError } from '../../api/errors.ts';
@@ -25,15 +29,17 @@ import { keyOf, type PrefixKey } from './prefix-key.ts';
 import { type ClassRoute, type RouteClass, routeClassesOf, steeredPrefixesOf } from './route-class.ts';
 
 const AT = {
-  live: 0,
+  own: 0,
   sourced: 1,
   canaries: 3,
   users: 4,
-  byTable: 5,
-  byPrefix: 6,
-  named: 7,
-  highestByTable: 8,
-  highestByPrefix: 9,
+  classes: 5,
+  byTable: 6,
+  byPrefix: 7,
+  named: 8,
+  highestByTable: 9,
+  highestByPrefix: 10,
+  living: 11,
   end: 15,
 } as const;
 
@@ -84,7 +90,9 @@ export type TableRoutes = ReadonlyMap<PrefixKey, ClassRoute>;
 export interface FamilyRouting {
   readonly family: Family;
   readonly placement: Placement;
-  /** By number. */
+  /** By the text of the class, whether it has a table or not. */
+  readonly classes: ReadonlyMap<string, TableRoutes>;
+  /** By number; without the one of living flows, which depends on what was captured before. */
   readonly tables: ReadonlyMap<number, TableRoutes>;
   /** In an order in which each can be added without steering what the whole would not. */
   readonly rules: readonly RoutingRule[];
@@ -96,6 +104,11 @@ const HALVES = [parsePrefix('::/1'), parsePrefix('8000::/1')];
 
 /** linux/uidgid.h: the highest number is no user. */
 const LAST_UID = 0xffff_fffe;
+
+/** The table of destinations that were captured and are not any more. */
+export function livingTable({ table }: Pick<PlanInput['numbers'], 'table'>): number {
+  return table + 1;
+}
 
 export interface RoutingOptions {
   /** Nothing new is steered; living flows go on. */
@@ -130,21 +143,23 @@ class RulesOf {
     const { numbers, set } = this.#input;
     const family = this.#family;
     const everywhere = EVERYWHERE[family];
-    const live: TableRoutes = new Map([[keyOf(everywhere), { prefix: everywhere, steered: true }]]);
+    const all: TableRoutes = new Map([[keyOf(everywhere), { prefix: everywhere, steered: true }]]);
     const classes = draining || !set.scopes.output ? [] : this.#classes();
     const placement = placeClasses(classes, placements?.get(family));
-    const tables = new Map<number, TableRoutes>([[numbers.table, live]]);
-    for (const { text, routes } of classes) {
+    const routes = new Map(
+      classes.map((each) => [each.text, new Map(each.routes.map((route) => [keyOf(route.prefix), route]))] as const),
+    );
+    const tables = new Map<number, TableRoutes>([[numbers.table, all]]);
+    for (const [text, table] of routes) {
       const number = placement.get(text);
-      if (number === undefined) continue;
-      tables.set(numbers.table + number, new Map(routes.map((route) => [keyOf(route.prefix), route])));
+      if (number !== undefined) tables.set(numbers.table + number, table);
     }
     const rules = [
       ...this.#frame(),
       ...(classes.length === 0 ? [] : this.#canaries()),
       ...classes.flatMap((each) => this.#classRules(each, placement.get(each.text))),
     ];
-    return { family, placement, tables, rules };
+    return { family, placement, classes: routes, tables, rules };
   }
 
   #classes(): readonly RouteClass[] {
@@ -162,14 +177,13 @@ class RulesOf {
     return { family: this.#family, preference: preference + at, table: 0, protocol: protocolId, ...rest };
   }
 
-  #goOn(at: number, selectors: Partial<RoutingRule>): RoutingRule {
-    return this.#rule(at, { ...selectors, action: { goto: this.#input.numbers.preference + AT.end } });
+  #goOn(at: number, selectors: Partial<RoutingRule>, to: number = AT.end): RoutingRule {
+    return this.#rule(at, { ...selectors, action: { goto: this.#input.numbers.preference + to } });
   }
 
-  /** A rule for flows of this host that have no source yet. */
+  /** A rule for flows of this host; those with a source of their own never get here. */
   #steer(at: number, selectors: Partial<RoutingRule>): RoutingRule {
     return this.#rule(at, {
-      ...(this.#family === 4 ? { from: NO_SOURCE } : {}),
       iif: 'lo',
       fwmark: { value: 0, mask: this.#input.numbers.bypassMark },
       ...selectors,
@@ -181,17 +195,14 @@ class RulesOf {
     const own = { family: this.#family, address: this.#source, length: widthOf(this.#family) };
     return [
       this.#rule(AT.end, { action: 'nop' }),
-      this.#rule(AT.live, {
-        from: own,
-        iif: 'lo',
-        fwmark: { value: 0, mask: numbers.bypassMark },
-        table: numbers.table,
-      }),
+      this.#steer(AT.living, { from: own, table: livingTable(numbers) }),
+      this.#rule(AT.classes, { action: 'nop' }),
+      this.#goOn(AT.own, { from: own }, AT.classes),
       ...(this.#family === 4
         ? [this.#goOn(AT.sourced, { not: true, from: NO_SOURCE })]
         : HALVES.map((from, index) => this.#goOn(AT.sourced + index, { from }))),
       ...otherUsers(set.owners, this.#mechanism.id).map((uids) => this.#goOn(AT.users, { uids })),
-      this.#goOn(AT.named, { ports: { first: 1, last: 65_534 } }),
+      this.#goOn(AT.named, { ports: { first: 1, last: 65_534 } }, AT.living),
     ];
   }
 
