@@ -21,6 +21,7 @@ import {
   numberToAddress,
   type PlanInput,
   type PointSpec,
+  type Protocol,
   type Pump,
 } from '@weir/core';
 import {
@@ -28,6 +29,7 @@ import {
   EINPROGRESS,
   errno,
   libc,
+  MSG_DONTWAIT,
   openSocket,
   readSockaddr,
   SOCK_CLOEXEC,
@@ -37,6 +39,7 @@ import {
   socketName,
 } from '@weir/core/sys';
 import { enterFreshNamespace, MemoryChanges, runPump as startPump, shell, SILENT } from '@weir/core/testing';
+import { Datagrams, receiveAt } from './datagrams.ts';
 import { Wire } from './wire.ts';
 import { CANARIES, isOwn, SOURCES } from './world.ts';
 
@@ -78,6 +81,9 @@ export class KernelUnderTest implements AsyncDisposable {
   readonly facts: HostFacts;
   readonly #source: Mechanism['source'];
   readonly #interceptor: Interceptor;
+  /** The mechanism takes UDP too. */
+  readonly #protocols: readonly Protocol[];
+  readonly #datagrams = new Datagrams();
   #points: readonly BoundPoint[] = [];
   readonly #wire: Wire;
   readonly #onCrash: PlanInput['onCrash'];
@@ -90,6 +96,8 @@ export class KernelUnderTest implements AsyncDisposable {
     shell(`ip route add local ${SOURCES[4]} dev lo; ip -6 route add local ${SOURCES[6]} dev lo`);
     this.facts = hostFacts();
     this.#source = source;
+    const { networks } = definition.capabilities;
+    this.#protocols = [...new Set(networks.map(({ protocol }) => protocol))];
     this.#onCrash = onCrash;
     this.#wire = new Wire('up1');
     this.#interceptor = definition.create(
@@ -121,6 +129,11 @@ export class KernelUnderTest implements AsyncDisposable {
     this.#started = true;
   }
 
+  /** What the mechanism captures. */
+  get protocols(): readonly Protocol[] {
+    return this.#protocols;
+  }
+
   /** The flow as it will be: with the source that it can have under this mechanism. */
   sendable(flow: FlowKey): FlowKey {
     if (!this.#source) return flow;
@@ -145,17 +158,19 @@ export class KernelUnderTest implements AsyncDisposable {
   }
 
   /**
-   * Sends all flows and then a canary of each family; what has not arrived when the canaries have, and a while later, does
+   * Sends the first packets of all flows and then a canary of each family and protocol; what has not arrived when the canaries have, and a while later, does
    * not arrive. @throws Error when a canary does not, or when something arrives that nobody sent.
    */
   send(flows: readonly FlowKey[]): readonly Fate[] {
     const fates: Fate[] = flows.map(() => 'neither');
-    const canaries = CANARIES.map(({ family, address, port }): Sent => {
+    const provable = CANARIES.filter(({ protocol }) => this.#protocols.includes(protocol));
+    const canaries = provable.map(({ family, protocol, address, port }): Sent => {
       const source = this.#source?.[family] ?? (SOURCES[family].split('/')[0] as string);
-      return { family, source, target: { address, port }, sourcePort: ++this.#sourcePort };
+      return { family, protocol, source, target: { address, port }, sourcePort: ++this.#sourcePort };
     });
-    const sent = flows.map(({ family, source, destination, port }): Sent => ({
+    const sent = flows.map(({ family, protocol, source, destination, port }): Sent => ({
       family,
+      protocol,
       source: numberToAddress(family, source),
       target: { address: numberToAddress(family, destination), port },
       sourcePort: ++this.#sourcePort,
@@ -183,11 +198,11 @@ export class KernelUnderTest implements AsyncDisposable {
           left.delete(sourcePort);
           seen++;
         }
-        for (const [sourcePort, target] of this.#wire.syns()) {
+        for (const [sourcePort, target] of this.#wire.first()) {
           const index = bySourcePort.get(sourcePort);
           const flow = index === undefined ? undefined : all[index];
           if (index === undefined || !flow) continue; // a retransmission of an earlier round
-          if (`${flow.target.address} ${flow.target.port}` !== target) {
+          if (`${flow.protocol} ${flow.target.address} ${flow.target.port}` !== target) {
             throw new Error(`${target} left the host from port ${sourcePort}, and nobody sent it`);
           }
           if (fates[index] === 'captured') throw new Error(`${nameOf(flow)} was captured and left the host too`);
@@ -213,13 +228,20 @@ export class KernelUnderTest implements AsyncDisposable {
   *#arrivals(): Generator<{ readonly sourcePort: number; readonly text: string }> {
     const peer = Buffer.alloc(SOCKADDR_LENGTH);
     for (const point of this.#points) {
+      if (point.network.protocol === 'udp') {
+        for (const [source, own] of this.#datagrams.arrivals(point)) {
+          const [from, to] = endsOf(point, source, own);
+          yield { sourcePort: from.port, text: `udp ${from.address} to ${to.address} ${to.port}` };
+        }
+        continue;
+      }
       for (;;) {
         const [fd = -1] = point.fds;
         const flow = libc.accept4(fd, peer, Int32Array.of(SOCKADDR_LENGTH), SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (flow < 0) break;
         const [from, to] = endsOf(point, readSockaddr(peer), socketName(flow));
         closeWithReset(flow);
-        yield { sourcePort: from.port, text: `${from.address} to ${to.address} ${to.port}` };
+        yield { sourcePort: from.port, text: `tcp ${from.address} to ${to.address} ${to.port}` };
       }
     }
   }
@@ -227,6 +249,7 @@ export class KernelUnderTest implements AsyncDisposable {
 
 function listenAt(spec: PointSpec): BoundPoint {
   const { network, transparent, bind } = spec;
+  if (network.protocol === 'udp') return receiveAt(spec, NUMBERS.bypassMark);
   const fd = openSocket({ ...network, mark: NUMBERS.bypassMark, transparent, bind });
   libc.listen(fd, 1024);
   return { ...spec, port: socketName(fd).port, fds: [fd] };
@@ -257,30 +280,36 @@ function runPump(module: URL, data: unknown): Promise<Pump> {
 
 interface Sent {
   readonly family: Family;
+  readonly protocol: Protocol;
   readonly source: string;
   readonly sourcePort: number;
   readonly target: { readonly address: string; readonly port: number };
 }
 
-function nameOf({ source, target }: Sent): string {
-  return `${source} to ${target.address} ${target.port}`;
+function nameOf({ protocol, source, target }: Sent): string {
+  return `${protocol} ${source} to ${target.address} ${target.port}`;
 }
+
+const PAYLOAD = Buffer.from('weir');
 
 const UNSPECIFIED: Readonly<Record<Family, string>> = { 4: '0.0.0.0', 6: '::' };
 
 /**
- * Begins a connection from a given port, and source where it is `bound`.
+ * Begins a connection, or sends a datagram, from a given port, and source where it is `bound`.
  * @returns `undefined` when connect() itself refuses.
  */
-function begin({ family, source, sourcePort, target }: Sent, bound: boolean): number | undefined {
+function begin({ family, protocol, source, sourcePort, target }: Sent, bound: boolean): number | undefined {
   const fd = openSocket({
     family,
-    protocol: 'tcp',
+    protocol,
     transparent: true,
     bind: { address: bound ? source : UNSPECIFIED[family], port: sourcePort },
   });
   const name = sockaddr(target);
-  if (libc.connect(fd, name, name.length) === 0 || errno() === EINPROGRESS) return fd;
+  if (libc.connect(fd, name, name.length) === 0 || errno() === EINPROGRESS) {
+    if (protocol === 'udp') libc.send(fd, PAYLOAD, PAYLOAD.length, MSG_DONTWAIT);
+    return fd;
+  }
   libc.close(fd);
   return undefined;
 }

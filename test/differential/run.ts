@@ -23,7 +23,7 @@ const SETS_PER_NAMESPACE = 100;
 
 function text(flow: FlowKey): string {
   const [source, destination] = [flow.source, flow.destination].map((value) => numberToAddress(flow.family, value));
-  return `${source} to ${destination} port ${flow.port}`;
+  return `${flow.protocol} ${source} to ${destination} port ${flow.port}`;
 }
 
 /** What must become of a flow that `decide` answered so. */
@@ -49,7 +49,7 @@ export async function runDifferential(mechanism: Mechanism, { seed, sets, flowsP
       const set = random.chance(3) ? withRefusals(compiled) : compiled;
       // eslint-disable-next-line no-await-in-loop -- each set takes the place of the one before
       await kernel.steer(set);
-      const batch = randomFlows(random, input, flowsPerSet).map((flow) => kernel.sendable(flow));
+      const batch = randomFlows(random, input, flowsPerSet, kernel.protocols).map((flow) => kernel.sendable(flow));
       const found = kernel.send(batch);
       for (const [place, flow] of batch.entries()) {
         const decision = decide(set, flow);

@@ -1,4 +1,4 @@
-/** What leaves the host: TCP SYN packets that arrive at the other end of its uplink. packet(7). */
+/** What leaves the host: TCP and UDP packets that arrive at the other end of its uplink. packet(7). */
 import { bytesToAddress } from '@weir/core';
 import { checked, libc, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from '@weir/core/sys';
 
@@ -6,7 +6,10 @@ import { checked, libc, MSG_DONTWAIT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } 
 const AF_PACKET = 17;
 const ETH_P_ALL = 3;
 const SOCKADDR_LL_LENGTH = 20;
-const IPPROTO_TCP = 6;
+const PROTOCOLS: ReadonlyMap<number, string> = new Map([
+  [6, 'tcp'],
+  [17, 'udp'],
+]);
 
 export class Wire implements Disposable {
   readonly #fd: number;
@@ -26,18 +29,19 @@ export class Wire implements Disposable {
     checked(libc.bind(this.#fd, address, SOCKADDR_LL_LENGTH), `bind() to ${device}`, 'Report this.');
   }
 
-  /** Source ports of the SYNs since the last call, with what they were sent to. */
-  syns(): ReadonlyMap<number, string> {
+  /** Source ports of the packets since the last call, with protocol, address and port that they were sent to. */
+  first(): ReadonlyMap<number, string> {
     const found = new Map<number, string>();
     for (;;) {
       const n = libc.recv(this.#fd, this.#buffer, this.#buffer.length, MSG_DONTWAIT);
       if (n < 0) return found;
       const packet = this.#buffer.subarray(0, n);
       const six = packet[0] !== undefined && packet[0] >> 4 === 6;
-      const tcp = six ? 40 : ((packet[0] ?? 0) & 0xf) * 4;
-      if (packet[six ? 6 : 9] !== IPPROTO_TCP || n < tcp + 20) continue;
+      const transport = six ? 40 : ((packet[0] ?? 0) & 0xf) * 4;
+      const protocol = PROTOCOLS.get(packet[six ? 6 : 9] ?? 0);
+      if (protocol === undefined || n < transport + 8) continue;
       const destination = bytesToAddress(six ? packet.subarray(24, 40) : packet.subarray(16, 20));
-      found.set(packet.readUInt16BE(tcp), `${destination} ${packet.readUInt16BE(tcp + 2)}`);
+      found.set(packet.readUInt16BE(transport), `${protocol} ${destination} ${packet.readUInt16BE(transport + 2)}`);
     }
   }
 

@@ -49,6 +49,8 @@ const PORTS = [1, 2, 79, 80, 81, 443, 8000, 8080, 65_534, 65_535];
 export const CANARIES: readonly Canary[] = [
   { family: 4, protocol: 'tcp', address: '192.0.2.1', port: 4711 },
   { family: 6, protocol: 'tcp', address: '2001:db8::1', port: 4711 },
+  { family: 4, protocol: 'udp', address: '192.0.2.1', port: 4711 },
+  { family: 6, protocol: 'udp', address: '2001:db8::1', port: 4711 },
 ];
 
 function address(random: Random, bases: readonly string[]): bigint {
@@ -107,7 +109,7 @@ export function randomInput(random: Random, generation: number, facts: HostFacts
       ...[...facts.ownAddresses, ...facts.connectedNetworks].map((text) => parsePrefix(text)),
     ],
     ranges: random.chance(4) ? [parsePrefix('100.64.0.0/10')] : [],
-    rangeProtocols: ['tcp'],
+    rangeProtocols: random.pick(PROTOCOLS),
     canaries: CANARIES,
     scopes: { output: true },
     owners: { only: [], except: [] },
@@ -138,7 +140,7 @@ export function withRefusals(set: CaptureSet): CaptureSet {
   return { ...set, rows };
 }
 
-/** Destinations that a TCP socket can be sent to: no multicast, no broadcast, no "this host", nothing link-local. */
+/** Destinations that a socket can be sent to: no multicast, no broadcast, no "this host", nothing link-local. */
 const SENDABLE: readonly Prefix[] = [
   '1.0.0.0/8',
   '2.0.0.0/7',
@@ -186,8 +188,13 @@ function edges(prefixes: readonly Prefix[]): readonly bigint[] {
   });
 }
 
-/** TCP flows at and next to the bounds of the input, and some anywhere. */
-export function randomFlows(random: Random, input: CaptureInput, count: number): readonly FlowKey[] {
+/** Flows at and next to the bounds of the input, and some anywhere. */
+export function randomFlows(
+  random: Random,
+  input: CaptureInput,
+  count: number,
+  protocols: readonly Protocol[],
+): readonly FlowKey[] {
   const flows: FlowKey[] = [];
   const services = input.services.map(({ service }) => service);
   while (flows.length < count) {
@@ -209,7 +216,7 @@ export function randomFlows(random: Random, input: CaptureInput, count: number):
     );
     const port = random.pick([...PORTS, 22, 444, 30_000, ...bound]);
     if (port < 1 || port > 65_535) continue;
-    flows.push({ family, protocol: 'tcp', source, destination, port });
+    flows.push({ family, protocol: random.pick(protocols), source, destination, port });
   }
   return flows;
 }

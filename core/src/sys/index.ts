@@ -8,6 +8,7 @@ export * from './epoll.ts';
 export * from './errno.ts';
 export { addressOf, errno, openLibrary, opaque, type Library } from './library.ts';
 export * as libc from './libc.ts';
+export { MessageBatch, type BatchOptions } from './message-batch.ts';
 export * from './netlink/index.ts';
 export * from './netns.ts';
 export * from './sockaddr.ts';
