@@ -2,7 +2,7 @@
 // runs on any Node >= 20 with nothing installed. A second run finds nothing to do and takes a fraction of a second.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -51,6 +51,11 @@ const DEBIAN_PACKAGES = [
     for: 'test',
     without: 'no check that the committed BPF program is what its source compiles to',
   },
+  { name: 'knot-dnsutils', file: '/usr/bin/kdig', for: 'test', without: 'no DNS tests with kdig' },
+  { name: 'musl-tools', file: '/usr/bin/musl-gcc', for: 'test', without: 'no DNS tests with the resolver of musl' },
+  { name: 'openssl', file: '/usr/bin/openssl', for: 'test', without: 'no tests of DNS over TLS and HTTPS' },
+  { name: 'unbound', file: '/usr/sbin/unbound', for: 'test', without: 'no comparison with unbound' },
+  { name: 'dnsperf', file: '/usr/bin/dnsperf', for: 'test', without: 'no DNS in the benchmark' },
   { name: 'strace', file: '/usr/bin/strace', for: 'test', without: 'no guard that counts system calls' },
   { name: 'wrk', file: '/usr/bin/wrk', for: 'test', without: 'no requests and new connections in the benchmark' },
 ];
@@ -151,6 +156,19 @@ function installDebianPackages(purpose) {
   say(`to have everything: sudo apt-get install ${left.map(({ name }) => name).join(' ')}`);
 }
 
+/** Unpacked and not installed: the package makes itself the resolver of the machine. */
+function unpackResolved() {
+  const directory = join(ROOT, '.cache', 'debian', 'systemd-resolved');
+  if (existsSync('/lib/systemd/systemd-resolved') || existsSync(join(directory, 'lib'))) return;
+  if (process.getuid() !== 0 || !existsSync('/usr/bin/apt-get')) return;
+  mkdirSync(directory, { recursive: true });
+  const cwd = { cwd: directory };
+  const fetched = run('apt-get', ['download', '-q', 'systemd-resolved'], cwd).ok;
+  const unpacked =
+    fetched && run('sh', ['-c', 'dpkg-deb -x systemd-resolved_*.deb . && rm systemd-resolved_*.deb'], cwd).ok;
+  if (!unpacked) say('missing: systemd-resolved (no tests of the reach by it)');
+}
+
 function build() {
   const tsc = realpathSync(join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'));
   const { ok, output } = run(nodePath(), [tsc, '-b'], { env: environment() });
@@ -168,6 +186,7 @@ export function setup({ purpose }) {
   if (major < 20) throw new SetupError(`Node ${process.versions.node} is too old. Install Node 20 or newer.`);
   installNpmPackages();
   installDebianPackages(purpose);
+  if (purpose === 'test') unpackResolved();
   build();
 }
 

@@ -10,7 +10,7 @@ import {
   WeirError,
 } from '../api/errors.ts';
 import type { FlowRecord } from '../api/flow.ts';
-import type { ReloadReport, ServiceReport, StatusReport } from '../engine/report.ts';
+import type { ReloadReport, ServedName, ServedQuery, ServiceReport, StatusReport } from '../engine/report.ts';
 import type { AdminFailure, FollowLine, LogLevelReport, ReadyReport } from './protocol.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -73,6 +73,15 @@ export class AdminClient {
 
   services(): Promise<readonly ServiceReport[]> {
     return this.#json('GET', '/services');
+  }
+
+  names(limit: number): Promise<readonly ServedName[]> {
+    return this.#json('GET', `/names?limit=${limit}`);
+  }
+
+  query(name: string, type: string): Promise<ServedQuery> {
+    const asked = new URLSearchParams({ name, type });
+    return this.#json('GET', `/query?${asked}`, undefined, LONG_ANSWER_MS);
   }
 
   flows(limit: number): Promise<readonly FlowRecord[]> {

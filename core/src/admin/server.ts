@@ -72,6 +72,14 @@ function endpoints(target: AdminTarget, log: Logger, followers: Followers): Read
   return new Map<string, Endpoint>([
     ['GET /status', get(() => target.status())],
     ['GET /services', get(() => target.status().services)],
+    ['GET /names', get((url) => target.names(limitOf(url)))],
+    [
+      'GET /query',
+      async (_request, response, url) => {
+        const [name, type] = [url.searchParams.get('name') ?? '', url.searchParams.get('type') ?? 'A'];
+        send(response, 200, await target.query(name, type));
+      },
+    ],
     ['GET /flows', get((url) => target.flows(limitOf(url)))],
     ['GET /recent', get((url) => target.recentFlows(limitOf(url)))],
     ['GET /flows/follow', (request, response) => followers.add(request, response)],

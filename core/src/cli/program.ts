@@ -147,7 +147,25 @@ function addCommands(program: Command, context: CommandContext, finish: Finish):
     });
 }
 
+function addDnsCommands(program: Command, context: CommandContext, finish: Finish): void {
+  const dns = program.command('dns').description('names: what clients are told, and who has which address');
+  withInstance(dns.command('query').description('what a client is told, and by whom'))
+    .argument('<name>')
+    .argument('[type]', 'A, AAAA, PTR, MX, …', 'A')
+    .action(async (name: string, type: string, options: Options) => {
+      const { dnsQuery } = await import('./commands/dns.ts');
+      await finish(dnsQuery(context, name, type, options));
+    });
+  withInstance(dns.command('names').description('names that have addresses'))
+    .option('--limit <n>', 'at most so many')
+    .action(async (options: Options) => {
+      const { dnsNames } = await import('./commands/dns.ts');
+      await finish(dnsNames(context, options));
+    });
+}
+
 function addInstanceCommands(program: Command, context: CommandContext, finish: Finish): void {
+  addDnsCommands(program, context, finish);
   withInstance(program.command('status').description('what the running instance does')).action(
     async (options: Options) => {
       const { status } = await import('./commands/status.ts');

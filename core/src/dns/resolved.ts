@@ -12,7 +12,7 @@ import type { HostChange } from '../api/host.ts';
 import * as libc from '../sys/libc.ts';
 import {
   findLink,
-  linkAddressAddition,
+  siteAddressAddition,
   linkUp,
   linkWithoutOwnAddresses,
   NETLINK_ROUTE,
@@ -24,7 +24,7 @@ import { formatEndpoint } from './listen-failure.ts';
 /** Where resolved writes the servers that it asks itself. */
 export const RESOLVED_UPLINKS = '/run/systemd/resolve/resolv.conf';
 
-/** On the device, because resolved asks nobody through one without an address; nothing is ever sent to it. */
+/** On the device, because resolved asks nobody through one without an address wider than the link. Nobody is there. */
 const DEVICE_ADDRESS = '169.254.84.53';
 /** linux/if_tun.h: fail when there is a device of that name. */
 const IFF_TUN_EXCL = 0x8000;
@@ -64,7 +64,8 @@ function resolvectl(args: readonly string[]): Promise<Called> {
       [...args],
       { timeout: CALL, env: { ...process.env, LC_ALL: 'C' } },
       (error, stdout, stderr) => {
-        resolve({ failed: error !== null, text: (stderr || stdout || (error?.message ?? '')).trim() });
+        const missing = error?.code === 'ENOENT' ? 'resolvectl is not installed' : error?.message;
+        resolve({ failed: error !== null, text: (stderr || stdout || (missing ?? '')).trim() });
       },
     );
   });
@@ -172,7 +173,7 @@ export class ResolvedLink {
     if (link === undefined) throw failure(`the device ${this.#device}`, 'it is gone');
     const requests = [
       linkWithoutOwnAddresses(link.index),
-      linkAddressAddition(link.index, DEVICE_ADDRESS),
+      siteAddressAddition(link.index, DEVICE_ADDRESS),
       linkUp(link.index),
     ];
     const [, address, up] = netlink.settle(requests);

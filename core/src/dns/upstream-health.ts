@@ -11,8 +11,8 @@ const LONGEST_REST = 60_000;
 /** Rests differ by up to this part, so that hosts that lost one server together do not come back together. */
 const JITTER = 0.2;
 
-/** Upper bounds of the buckets of latency, in seconds; the last one is open. */
-export const LATENCY_BUCKETS: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+/** Upper bounds of the buckets of latency, in seconds; one more is open. */
+const LATENCY_BUCKETS: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
 /** One upstream as reports have it. All counts only grow. */
 export interface UpstreamReport {
@@ -24,8 +24,8 @@ export interface UpstreamReport {
   readonly answers: number;
   readonly timeouts: number;
   readonly errors: number;
-  /** Answers by {@link LATENCY_BUCKETS}, not cumulative, one more for what took longer. */
-  readonly latency: readonly number[];
+  /** Answers by how long they took, each in one bucket: up to so many seconds, the last one longer. */
+  readonly latency: ReadonlyArray<{ readonly upTo?: number; readonly count: number }>;
   /** Milliseconds of all answers together. */
   readonly totalMs: number;
   readonly lastFailure?: string;
@@ -115,7 +115,10 @@ export class UpstreamHealth {
       answers,
       timeouts,
       errors,
-      latency: [...latency],
+      latency: latency.map((count, place) => {
+        const upTo = LATENCY_BUCKETS[place];
+        return upTo === undefined ? { count } : { upTo, count };
+      }),
       totalMs: Math.round(totalMs),
       ...(lastFailure === undefined ? {} : { lastFailure }),
     };

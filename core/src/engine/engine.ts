@@ -14,7 +14,7 @@ import { tryLock, readHolder, waitForLock, type HeldLock } from '../host/lock.ts
 import { makeStateDirectory, stateDirectory } from '../host/state-directory.ts';
 import { createLogger } from '../observe/logger.ts';
 import { alreadyRunning, removeStateFiles } from './cleanup.ts';
-import type { AdminTarget, ReloadReport, StatusReport } from './report.ts';
+import type { AdminTarget, ReloadReport, ServedName, ServedQuery, StatusReport } from './report.ts';
 import { Run } from './run.ts';
 
 export interface StartOptions {
@@ -107,6 +107,14 @@ export class Weir implements AdminTarget, AsyncDisposable {
   recentFlows(limit: number): readonly FlowRecord[] {
     this.#run.dataPlane.collectRecords();
     return this.#run.flowLog.recent(limit);
+  }
+
+  names(limit: number): readonly ServedName[] {
+    return this.#run.servedNames(limit);
+  }
+
+  query(name: string, type: string): Promise<ServedQuery> {
+    return this.#run.query(name, type);
   }
 
   onFlowEnd(listener: (record: FlowRecord) => void): () => void {

@@ -1,5 +1,8 @@
 /** What a running instance says about itself: on the admin socket, in `--json`, and as tables in the terminal. */
 import type { Endpoint, FlowRecord } from '../api/flow.ts';
+import type { QueryCount } from '../dns/query-counts.ts';
+import type { UpstreamReport } from '../dns/upstream-health.ts';
+import type { NameReport, QueryReport } from '../resolvers/name-report.ts';
 import type { Drift, MissingRequirement } from '../api/interceptor.ts';
 
 /** The outcome of one candidate of a selection. */
@@ -65,8 +68,20 @@ export interface StatusReport {
   readonly resolver: {
     readonly listen: readonly string[];
     readonly reach: string;
+    /** Why that reach, and what it cannot see. */
+    readonly reachReason: string;
     readonly upstreams: readonly Endpoint[];
+    /** The upstreams with how they do and how long they take. */
+    readonly upstreamReports: readonly UpstreamReport[];
     readonly names: number;
+    /** How full each assigned range is. */
+    readonly pool: ReadonlyArray<{ readonly range: string; readonly taken: number; readonly size: number }>;
+    /** Where assigned addresses are written down; absent: nowhere. */
+    readonly map?: string;
+    /** Answers of upstreams that are kept. */
+    readonly cache: { readonly entries: number; readonly bytes: number };
+    /** Queries by type and outcome. */
+    readonly queries: readonly QueryCount[];
     readonly selfTest: 'passed' | 'failed' | 'off';
     readonly selfTestReason?: string;
     readonly counters: Readonly<Record<string, number>>;
@@ -83,6 +98,19 @@ export interface ReloadReport {
   readonly generation: number;
 }
 
+/** A name that has addresses, with the services that want it. */
+export interface ServedName extends Omit<NameReport, 'patternIndex'> {
+  /** What it falls under now; absent when no service wants it any more. */
+  readonly pattern?: string;
+  readonly services: readonly string[];
+}
+
+/** What a client would be told, and which services want the name. */
+export interface ServedQuery extends QueryReport {
+  readonly pattern?: string;
+  readonly services: readonly string[];
+}
+
 /** What the admin server needs from an engine. */
 export interface AdminTarget {
   status(): StatusReport;
@@ -92,6 +120,10 @@ export interface AdminTarget {
   recentFlows(limit: number): readonly FlowRecord[];
   /** Calls back for each flow that ends; returns the unsubscribe. */
   onFlowEnd(listener: (record: FlowRecord) => void): () => void;
+  /** Names that have addresses, at most `limit`; sorted. */
+  names(limit: number): readonly ServedName[];
+  /** @throws ResolveError when name or type is none; NotRunningError when names are not served. */
+  query(name: string, type: string): Promise<ServedQuery>;
   /** Reads the configuration file again. @throws ConfigurationError, and nothing has changed then. */
   reload(): Promise<ReloadReport>;
   /** Stops taking new flows; resolves when none is left or the deadline passed. */

@@ -25,8 +25,9 @@ import { HostWatch } from './host-watch.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
 import { makeNameService } from './run-names.ts';
+import { servedNames, servedQuery } from './served-names.ts';
 import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
-import type { ReloadReport, SelectionReport, StatusReport } from './report.ts';
+import type { ReloadReport, SelectionReport, ServedName, ServedQuery, StatusReport } from './report.ts';
 import { candidatesOf, select, unsuitable } from './selection.ts';
 import { serviceListeners } from './service-listeners.ts';
 import { statusOf } from './status.ts';
@@ -318,6 +319,15 @@ export class Run {
     this.#numbers.release();
     const [first] = failures;
     if (first !== undefined) throw first;
+  }
+
+  servedNames(limit: number): readonly ServedName[] {
+    return servedNames(this.#names, this.#steering.plan, limit);
+  }
+
+  query(name: string, type: string): Promise<ServedQuery> {
+    const { names, plan } = this.#running();
+    return servedQuery(names, plan, this.#namesListening, name, type);
   }
 
   status(): Omit<StatusReport, 'state'> {

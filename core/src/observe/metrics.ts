@@ -1,5 +1,6 @@
 /** A running instance in the Prometheus text format. Nothing is counted here: a scrape copies what the engine counts. */
 import type { StatusReport } from '../engine/report.ts';
+import { resolverMetrics } from './resolver-metrics.ts';
 
 /** `bytesUp` and `dial-limit` as a part of a metric's name. */
 function snake(name: string): string {
@@ -95,5 +96,6 @@ export async function metricsText(status: StatusReport): Promise<MetricsText> {
     // Two keys may spell one name; the registry refuses the second, and a scrape must not fail.
     if (registry.getSingleMetric(name) === undefined) counter(name, `Counter "${key}"`, value);
   }
-  return { contentType: registry.contentType, body: await registry.metrics() };
+  const body = (await registry.metrics()).trimEnd();
+  return { contentType: registry.contentType, body: `${body}\n${resolverMetrics(status.resolver)}` };
 }

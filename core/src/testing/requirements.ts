@@ -3,7 +3,7 @@
  * group is in WEIR_REQUIRE (comma-separated), it fails instead, so that a gap cannot go unnoticed where it must not be.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { openLibrary } from '../sys/library.ts';
 import { ALLOW_USER_NAMESPACES } from './holder.ts';
 
@@ -84,6 +84,19 @@ function wrongClang(): string | undefined {
   const { error, stdout } = spawnSync('clang-14', ['--version'], { encoding: 'utf8' });
   if (error) return 'clang-14 is not installed';
   return /clang version 14\./.test(stdout) ? undefined : 'clang-14 is of another version';
+}
+
+/** Where Debian puts it. */
+export const CHROMIUM: readonly string[] = ['/usr/bin/chromium-headless-shell', '/usr/bin/chromium'];
+
+/** Where systemd-resolved and resolvectl are: installed, or unpacked by the set-up, since installing it takes the host over. */
+export function findResolved(): { readonly daemon: string; readonly resolvectl: string } | undefined {
+  const unpacked = `${process.cwd()}/.cache/debian/systemd-resolved`;
+  for (const root of ['', unpacked]) {
+    const found = { daemon: `${root}/lib/systemd/systemd-resolved`, resolvectl: `${root}/usr/bin/resolvectl` };
+    if (existsSync(found.daemon) && existsSync(found.resolvectl)) return found;
+  }
+  return undefined;
 }
 
 /** Every group there is, by name. */
@@ -182,6 +195,25 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
   binary('danted', 'dante-server'),
   binary('dig', 'bind9-dnsutils'),
   binary('dnsmasq', 'dnsmasq-base'),
+  binary('kdig', 'knot-dnsutils'),
+  binary('musl-gcc', 'musl-tools'),
+  binary('openssl'),
+  {
+    name: 'systemd-resolved',
+    covers: 'the reach by systemd-resolved, with a real one',
+    missing: () =>
+      findResolved() === undefined
+        ? 'systemd-resolved is not there; npm test unpacks it into .cache/debian, without installing it'
+        : undefined,
+  },
+  {
+    name: 'chromium',
+    covers: 'names as a browser resolves them',
+    missing: () =>
+      CHROMIUM.some((path) => existsSync(path))
+        ? undefined
+        : 'there is no Chromium; apt-get install chromium-headless-shell (300 MB, never installed by npm test)',
+  },
   binary('strace'),
   binary('wrk'),
 ];

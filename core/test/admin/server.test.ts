@@ -117,6 +117,18 @@ test('metrics are Prometheus text with the counters of the report', async () => 
     'weir_over_limit_total 0',
     'weir_resolver_queries_total 9',
     'weir_drift_repaired_total 1',
+    'weir_dns_queries_total{type="A",outcome="NOERROR"} 8',
+    'weir_dns_queries_total{type="other",outcome="none"} 1',
+    '# TYPE weir_dns_upstream_duration_seconds histogram',
+    'weir_dns_upstream_duration_seconds_bucket{server="udp://192.0.2.53:53",dialer="",le="0.001"} 0',
+    'weir_dns_upstream_duration_seconds_bucket{server="udp://192.0.2.53:53",dialer="",le="2.5"} 2',
+    'weir_dns_upstream_duration_seconds_bucket{server="udp://192.0.2.53:53",dialer="",le="+Inf"} 3',
+    'weir_dns_upstream_duration_seconds_count{server="udp://192.0.2.53:53",dialer=""} 3',
+    'weir_dns_upstream_duration_seconds_sum{server="udp://192.0.2.53:53",dialer=""} 3.004',
+    'weir_dns_upstream_failures_total{server="udp://192.0.2.53:53",dialer="",kind="timeout"} 1',
+    'weir_dns_upstream_up{server="udp://192.0.2.53:53",dialer=""} 0',
+    'weir_dns_cache_entries 2',
+    'weir_dns_pool_taken{range="100.64.0.0/10"} 4',
   ]) {
     expect(text.split('\n')).toContain(line);
   }

@@ -1,6 +1,6 @@
 /** An engine that only answers: for the admin socket and for what commands print. */
 import type { FlowRecord } from '../../src/api/flow.ts';
-import type { AdminTarget, StatusReport } from '../../src/engine/report.ts';
+import type { AdminTarget, ServedName, ServedQuery, StatusReport } from '../../src/engine/report.ts';
 
 export const FLOW: FlowRecord = {
   id: '0.0.0.7',
@@ -61,14 +61,69 @@ export const STATUS: StatusReport = {
   resolver: {
     listen: ['udp://127.0.0.1:53'],
     reach: 'resolv-conf',
+    reachReason: '/etc/resolv.conf is a regular file that can be written',
     upstreams: [{ address: '192.0.2.53', port: 53 }],
+    upstreamReports: [
+      {
+        server: 'udp://192.0.2.53:53',
+        suffixes: ['corp.example'],
+        state: 'resting',
+        answers: 3,
+        timeouts: 1,
+        errors: 0,
+        latency: [{ upTo: 0.001, count: 0 }, { upTo: 2.5, count: 2 }, { count: 1 }],
+        totalMs: 3004,
+        lastFailure: 'no answer within 1500 ms',
+      },
+    ],
     names: 4,
+    pool: [{ range: '100.64.0.0/10', taken: 4, size: 4_194_287 }],
+    map: '/run/weir/.names@1/default',
+    cache: { entries: 2, bytes: 300 },
+    queries: [
+      { type: 'A', outcome: 'NOERROR', count: 8 },
+      { type: 'other', outcome: 'none', count: 1 },
+    ],
     selfTest: 'failed',
     selfTestReason: 'no answer',
     counters: { queries: 9, refused: 0 },
   },
   counters: { dialRefused: 1, overLimit: 0 },
   drift: { repaired: 1, last: [{ object: 'ip rule 9500', expected: 'there', found: 'missing' }] },
+};
+
+export const NAME: ServedName = {
+  name: 'web.internal',
+  ipv4: '100.64.3.9',
+  ipv6: 'fd64:7765:6972::9',
+  configured: true,
+  displaced: false,
+  unusedMs: 1200,
+  pattern: 'web.internal',
+  services: ['web'],
+};
+
+export const RETIRED_NAME: ServedName = {
+  name: 'x.apps.internal',
+  ipv4: '100.99.3.9',
+  former: ['100.64.3.8'],
+  configured: false,
+  displaced: true,
+  unusedMs: 3_600_000,
+  services: [],
+};
+
+export const QUERY: ServedQuery = {
+  name: 'web.internal',
+  type: 'A',
+  outcome: 'NOERROR',
+  resolver: 'assigned',
+  authoritative: true,
+  answers: [{ name: 'web.internal', type: 'A', ttl: 60, data: '100.64.3.9' }],
+  authority: [],
+  durationMs: 0.4,
+  pattern: 'web.internal',
+  services: ['web'],
 };
 
 export interface TestTarget extends AdminTarget {
@@ -90,6 +145,11 @@ export function testTarget(status: StatusReport = STATUS): TestTarget {
     onFlowEnd(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    names: (limit) => [NAME, RETIRED_NAME].slice(0, limit),
+    async query(name, type) {
+      if (target.failure !== undefined) throw target.failure;
+      return { ...QUERY, name, type };
     },
     async reload() {
       target.calls.push('reload');

@@ -9,7 +9,7 @@ import { runCommandLine } from '../../src/cli/program.ts';
 import { statusPage } from '../../src/cli/commands/status.ts';
 import { createLogger } from '../../src/observe/logger.ts';
 import { testConsole, weir } from './console.ts';
-import { FLOW, STATUS, testTarget } from './engine-target.ts';
+import { NAME, FLOW, STATUS, testTarget } from './engine-target.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'weir-instance-'));
 const path = join(directory, 'admin.sock');
@@ -35,7 +35,7 @@ test('status on one page', () => {
 configuration /etc/weir/weir.yaml, generation 3
 captures with nft
 2 living flows on 1 worker
-resolver listens on udp://127.0.0.1:53; reached by resolv-conf; upstreams 192.0.2.53:53; 4 names; self-test failed (no answer)
+resolver listens on udp://127.0.0.1:53; reached by resolv-conf (/etc/resolv.conf is a regular file that can be written); upstreams 192.0.2.53:53; 4 names; self-test failed (no answer)
 
 Interceptors
 INTERCEPTOR  OUTCOME      DETAIL
@@ -54,6 +54,33 @@ worker 0 was replaced 1 time
 Drift: 1 mended
 ip rule 9500: expected there, found missing
 `);
+});
+
+test('what a client is told about a name, and by whom', async () => {
+  expect((await weir(['dns', 'query', 'web.internal', ...at])).out).toBe(
+    'NOERROR, authoritative, 0.4 ms\n' +
+      'answered by assigned: web.internal matches web.internal, which web named\n' +
+      'web.internal\t60\tA\t100.64.3.9\n',
+  );
+  const { out } = await weir(['dns', 'query', 'x & y.internal', 'aaaa', '--json', ...at]);
+  expect(JSON.parse(out)).toMatchObject({
+    name: 'x & y.internal',
+    type: 'aaaa',
+    resolver: 'assigned',
+    services: ['web'],
+  });
+});
+
+test('the names that have addresses', async () => {
+  expect((await weir(['dns', 'names', ...at])).out).toBe(
+    `NAME             IPV4        IPV6               PATTERN       SERVICES  UNUSED FOR  NOTE
+web.internal     100.64.3.9  fd64:7765:6972::9  web.internal  web            1.2 s  configured
+x.apps.internal  100.99.3.9  -                  -             -          1 h 0 min  no longer wanted; its own address was taken: other hosts may differ; also 100.64.3.8
+`,
+  );
+  expect(JSON.parse((await weir(['dns', 'names', '--json', '--limit', '1', ...at])).out)).toEqual([NAME]);
+  expect(await weir(['dns', 'names', '--limit', '0', ...at])).toMatchObject({ code: 2 });
+  expect(await weir(['dns'])).toMatchObject({ code: 2 });
 });
 
 test('status over the socket, and for programs', async () => {

@@ -197,7 +197,7 @@ test('reports say who is asked, how it does, and how long it takes', async () =>
   for (let i = 0; i < 3; i++) await ask();
   const [report] = upstreams.reports();
   expect(report).toMatchObject({ suffixes: ['example'], state: 'good', answers: 3, timeouts: 0, errors: 0 });
-  expect(report?.latency.reduce((sum, one) => sum + one, 0)).toBe(3);
+  expect(report?.latency.reduce((sum, { count }) => sum + count, 0)).toBe(3);
   expect(report?.totalMs).toBeGreaterThanOrEqual(85);
   expect(serverName({ protocol: 'tls', endpoint: { address: '2001:db8::1', port: 853 }, serverName: 'x.y' })).toBe(
     'tls://[2001:db8::1]:853#x.y',

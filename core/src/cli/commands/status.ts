@@ -16,7 +16,7 @@ function resolverLine(resolver: StatusReport['resolver']): string {
     resolver.selfTest === 'failed' ? `failed (${resolver.selfTestReason ?? 'no reason given'})` : resolver.selfTest;
   return [
     `listens on ${resolver.listen.join(', ') || 'nothing'}`,
-    `reached by ${resolver.reach}`,
+    `reached by ${resolver.reach} (${resolver.reachReason})`,
     `upstreams ${resolver.upstreams.map(endpointText).join(', ') || 'none'}`,
     counted(resolver.names, 'name'),
     `self-test ${test}`,

@@ -17,7 +17,7 @@ import {
   NLM_F_CREATE,
   NLM_F_EXCL,
   RT_SCOPE_HOST,
-  RT_SCOPE_LINK,
+  RT_SCOPE_SITE,
   RT_SCOPE_UNIVERSE,
   RTM_GETADDR,
   RTM_NEWADDR,
@@ -84,9 +84,9 @@ export function hostAddressAddition(device: number, address: string): NetlinkReq
   return addressAddition(device, address, familyOf(address) === 4 ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE);
 }
 
-/** As {@link hostAddressAddition}, of scope link: for programs that pass a device by that has none of its own. */
-export function linkAddressAddition(device: number, address: string): NetlinkRequest {
-  return addressAddition(device, address, RT_SCOPE_LINK);
+/** As {@link hostAddressAddition}, of scope site: for programs that pass a device by which has only narrower ones. */
+export function siteAddressAddition(device: number, address: string): NetlinkRequest {
+  return addressAddition(device, address, RT_SCOPE_SITE);
 }
 
 function addressAddition(device: number, address: string, scope: number): NetlinkRequest {

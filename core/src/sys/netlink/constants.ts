@@ -50,6 +50,7 @@ export const RTN_LOCAL = 2;
 export const RTN_UNREACHABLE = 7;
 export const RTN_THROW = 9;
 export const RT_SCOPE_UNIVERSE = 0;
+export const RT_SCOPE_SITE = 200;
 export const RT_SCOPE_LINK = 253;
 export const RT_SCOPE_HOST = 254;
 export const RT_SCOPE_NOWHERE = 255;

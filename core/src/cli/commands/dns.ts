@@ -1,0 +1,96 @@
+/** `weir dns query` and `weir dns names`: what clients are told, by whom, and which names have which addresses. */
+import { UsageError } from '../../api/errors.ts';
+import { DEFAULT_FLOWS, MAX_FLOWS } from '../../admin/protocol.ts';
+import type { ServedName, ServedQuery } from '../../engine/report.ts';
+import type { AnswerRecord } from '../../resolvers/name-report.ts';
+import { type CommandContext, type Output, paint, writeJson } from '../context.ts';
+import { EXIT } from '../exit-code.ts';
+import { runningInstance, type RunningOptions } from '../running.ts';
+import { table } from '../table.ts';
+import { durationText } from '../units.ts';
+
+export interface NamesOptions extends RunningOptions {
+  readonly limit?: string;
+}
+
+function recordLine({ name, ttl, type, data }: AnswerRecord): string {
+  return `${name || '.'}\t${ttl}\t${type}\t${data}\n`;
+}
+
+function why({ resolver, pattern, services, name }: ServedQuery): string {
+  if (resolver === undefined) return 'nobody could answer: resolver.unanswerable says what a client is told';
+  if (resolver !== 'assigned') return `answered by ${resolver}`;
+  const who = services.length === 0 ? 'no service' : services.join(', ');
+  return `answered by assigned: ${name} matches ${pattern ?? 'no pattern'}, which ${who} named`;
+}
+
+/** Exported for tests: the text of one answer. */
+export function queryText(output: Output, query: ServedQuery): string {
+  const outcome = query.outcome === 'none' ? 'no answer' : query.outcome;
+  let text = `${paint(output, 'bold', outcome)}${query.authoritative ? ', authoritative' : ''}, ${query.durationMs} ms\n`;
+  text += `${why(query)}\n`;
+  text += query.answers.map(recordLine).join('');
+  if (query.authority.length > 0) text += `authority:\n${query.authority.map(recordLine).join('')}`;
+  return text;
+}
+
+/** Exported for tests: the list of names. */
+export function nameTable(output: Output, names: readonly ServedName[]): string {
+  return table(
+    output,
+    [
+      { title: 'NAME' },
+      { title: 'IPV4' },
+      { title: 'IPV6' },
+      { title: 'PATTERN' },
+      { title: 'SERVICES' },
+      { title: 'UNUSED FOR', align: 'right' },
+      { title: 'NOTE' },
+    ],
+    names.map((one) => [
+      one.name,
+      one.ipv4 ?? '-',
+      one.ipv6 ?? '-',
+      one.pattern ?? '-',
+      one.services.join(',') || '-',
+      durationText(one.unusedMs),
+      noteOf(one),
+    ]),
+  );
+}
+
+function noteOf({ configured, displaced, former, pattern }: ServedName): string {
+  const notes = [
+    ...(configured ? ['configured'] : []),
+    ...(pattern === undefined ? ['no longer wanted'] : []),
+    ...(displaced ? ['its own address was taken: other hosts may differ'] : []),
+    ...(former === undefined ? [] : [`also ${former.join(', ')}`]),
+  ];
+  return notes.join('; ');
+}
+
+export async function dnsQuery(
+  context: CommandContext,
+  name: string,
+  type: string,
+  options: RunningOptions,
+): Promise<number> {
+  const answer = await runningInstance(context, options).query(name, type);
+  if (options.json === true) writeJson(context.stdout, answer);
+  else context.stdout.write(queryText(context.stdout, answer));
+  return EXIT.done;
+}
+
+export async function dnsNames(context: CommandContext, options: NamesOptions): Promise<number> {
+  const limit = options.limit === undefined ? DEFAULT_FLOWS : Number(options.limit);
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_FLOWS) {
+    throw new UsageError({
+      problem: `"${options.limit}" is no limit.`,
+      remedy: `Give a whole number from 1 to ${MAX_FLOWS}.`,
+    });
+  }
+  const names = await runningInstance(context, options).names(limit);
+  if (options.json === true) writeJson(context.stdout, names);
+  else context.stdout.write(names.length === 0 ? 'no name has an address\n' : nameTable(context.stdout, names));
+  return EXIT.done;
+}
