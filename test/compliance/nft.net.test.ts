@@ -1,5 +1,6 @@
 // oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
 import {
+  casesByCapability,
   requires,
   TCP_FORWARD_CASES,
   TCP_OUTPUT_CASES,
@@ -7,6 +8,7 @@ import {
   UDP_OUTPUT_CASES,
   type ComplianceEnvironment,
 } from '@weir/core/testing';
+import { nft } from '@weir/nft';
 import { describe, test } from 'vitest';
 
 const environment: ComplianceEnvironment = { interceptor: 'nft' };
@@ -19,8 +21,10 @@ const LISTS = {
 };
 
 for (const [title, cases] of Object.entries(LISTS)) {
+  const { held, leftOut } = casesByCapability(cases, nft.capabilities);
+  for (const { name, reason } of leftOut) process.stderr.write(`no case for ${title}: ${name}: ${reason}\n`);
   describe.skipIf(requires('namespaces', 'nft', 'ipv6', 'curl', 'ping'))(title, () => {
-    for (const { name, timeoutMs, run } of cases) {
+    for (const { name, timeoutMs, run } of held) {
       test(name, { timeout: timeoutMs }, () => run(environment));
     }
   });

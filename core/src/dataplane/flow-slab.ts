@@ -60,6 +60,8 @@ export const ORIGINAL_PORT = 41;
 export const UPSTREAM_PORT = 42;
 /** 1 while the flow counts against its service's pending dials. */
 export const PENDING = 43;
+/** Per direction: bytes asked for by one splice; 0 while it is copied. It has a pipe only while bytes are in it. */
+export const SPLICING = 44;
 /** Four words each, as the kernel wrote them (network order bytes); IPv4 uses the first. */
 export const SOURCE = 48;
 export const ORIGINAL = 52;

@@ -7,7 +7,9 @@ import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
 import type { DescriptorLedger } from './descriptor-ledger.ts';
 
-export const PIPE_SIZE = 256 * 1024;
+export const PIPE_SIZE = 1024 * 1024;
+/** Where the kernel refuses the large size: over pipe-max-size or pipe-user-pages-soft. */
+const FALLBACK_SIZE = 256 * 1024;
 
 export class PipePool {
   readonly #ledger: DescriptorLedger;
@@ -32,7 +34,7 @@ export class PipePool {
     if (libc.pipe2(this.#ends, O_NONBLOCK | O_CLOEXEC) < 0) return false;
     this.#ledger.opened(this.readEnd);
     this.#ledger.opened(this.writeEnd);
-    libc.fcntl(this.writeEnd, F_SETPIPE_SZ, PIPE_SIZE);
+    if (libc.fcntl(this.writeEnd, F_SETPIPE_SZ, PIPE_SIZE) < 0) libc.fcntl(this.writeEnd, F_SETPIPE_SZ, FALLBACK_SIZE);
     return true;
   }
 

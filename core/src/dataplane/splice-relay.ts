@@ -6,7 +6,7 @@
  * Edge-triggered: a side is readable until a read says otherwise. A read shorter than asked for says so too, and saves
  * the extra call, but not when the peer's FIN was seen: FIN that came with the data raises no second event.
  */
-import { MSG_NOSIGNAL, SHUT_WR, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../sys/constants.ts';
+import { MSG_MORE, MSG_NOSIGNAL, SHUT_WR, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../sys/constants.ts';
 import { EAGAIN, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
@@ -30,6 +30,7 @@ import {
   SIDE_READABLE,
   SIDE_SHUT,
   SIDE_WRITABLE,
+  SPLICING,
   STREAK,
   type FlowSlab,
 } from './flow-slab.ts';
@@ -43,7 +44,10 @@ const FULL_READS = 2;
 const SMALL_READS = 8;
 const SMALL = 16 * 1024;
 /** Bytes one direction may move before other flows get their turn. */
-const TURN = 2 * 1024 * 1024;
+const TURN = 512 * 1024;
+
+/** What a lane asks for when it begins to splice, and again when its sink was full: bounds what a blocked flow holds. */
+const FIRST_SPLICE = 256 * 1024;
 
 const SPLICE_FLAGS = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
 
@@ -132,7 +136,7 @@ export class SpliceRelay {
           continue;
         }
       }
-      if (i32[lane + PIPE_WRITE] === 0) {
+      if (i32[lane + SPLICING] === 0) {
         if (((i32[source] as number) & (SIDE_READABLE | SIDE_EOF)) !== SIDE_READABLE) break;
         if (((i32[sink] as number) & SIDE_WRITABLE) === 0) break;
         const got = libc.recv(sourceFd, this.#buffer, COPY_SIZE, 0);
@@ -157,7 +161,9 @@ export class SpliceRelay {
             i32[source] = (i32[source] as number) & ~SIDE_READABLE;
           }
         }
-        let sent = libc.send(sinkFd, this.#buffer, got, MSG_NOSIGNAL);
+        // FIN is in sight, so it can travel with these bytes: two segments less, and the reader wakes once.
+        const ending = ((i32[source] as number) & (SIDE_RDHUP | SIDE_ERROR)) === SIDE_RDHUP;
+        let sent = libc.send(sinkFd, this.#buffer, got, ending ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
         if (sent < 0) {
           const code = errno();
           if (code !== EAGAIN && code !== EINTR) {
@@ -169,8 +175,10 @@ export class SpliceRelay {
         moved += sent;
         if (sent < got) {
           i32[sink] = (i32[sink] as number) & ~SIDE_WRITABLE;
-          this.#park(lane, sent, got);
-        } else if ((i32[lane + STREAK] as number) >= FULL_READS && this.#startSplicing(lane)) {
+          this.#park(lane, direction, sent, got);
+        } else if ((i32[lane + STREAK] as number) >= FULL_READS) {
+          i32[lane + SPLICING] = FIRST_SPLICE;
+          i32[lane + STREAK] = 0;
           i32[flow + RELAY] = RELAY_SPLICE;
         }
         continue;
@@ -188,18 +196,38 @@ export class SpliceRelay {
             break;
           }
           i32[sink] = (i32[sink] as number) & ~SIDE_WRITABLE;
+          i32[lane + SPLICING] = FIRST_SPLICE;
           break;
         }
         i32[lane + PIPE_BYTES] = waiting - put;
         moved += put;
+        // All of it went at once: the next one may be larger.
+        if (put === waiting && 2 * put > (i32[lane + SPLICING] as number)) {
+          i32[lane + SPLICING] = Math.min(2 * (i32[lane + SPLICING] as number), PIPE_SIZE);
+        }
         continue;
       }
       if ((i32[lane + STREAK] as number) >= SMALL_READS) {
+        i32[lane + SPLICING] = 0;
+        i32[lane + STREAK] = 0;
         this.#giveBack(lane);
         continue;
       }
       if (((i32[source] as number) & (SIDE_READABLE | SIDE_EOF)) !== SIDE_READABLE) break;
-      const got = libc.splice(sourceFd, null, i32[lane + PIPE_WRITE] as number, null, PIPE_SIZE, SPLICE_FLAGS);
+      if (((i32[sink] as number) & SIDE_WRITABLE) === 0) break;
+      if (i32[lane + PIPE_WRITE] === 0 && !this.#takePipe(lane)) {
+        i32[lane + SPLICING] = 0;
+        i32[lane + STREAK] = 0;
+        continue;
+      }
+      const got = libc.splice(
+        sourceFd,
+        null,
+        i32[lane + PIPE_WRITE] as number,
+        null,
+        i32[lane + SPLICING] as number,
+        SPLICE_FLAGS,
+      );
       if (got > 0) {
         i32[lane + PIPE_BYTES] = got;
         i32[lane + STREAK] = got < SMALL ? (i32[lane + STREAK] as number) + 1 : 0;
@@ -220,6 +248,7 @@ export class SpliceRelay {
       break;
     }
 
+    if (i32[lane + PIPE_WRITE] !== 0 && i32[lane + PIPE_BYTES] === 0) this.#giveBack(lane);
     if (moved > 0) {
       const bytes = slot * F64 + (direction === UP ? BYTES_UP : BYTES_DOWN);
       this.#slab.f64[bytes] = (this.#slab.f64[bytes] as number) + moved;
@@ -233,38 +262,40 @@ export class SpliceRelay {
     if (((i32[sink] as number) & SIDE_SHUT) === 0) {
       i32[sink] = (i32[sink] as number) | SIDE_SHUT;
       this.#giveBack(lane);
-      if (libc.shutdown(sinkFd, SHUT_WR) < 0) return SINK_FAILED;
+      // When the other direction has finished too, both are closed at once, and close() sends the FIN.
+      const last = ((i32[sink] as number) & SIDE_EOF) !== 0 && ((i32[source] as number) & SIDE_SHUT) !== 0;
+      if (!last && libc.shutdown(sinkFd, SHUT_WR) < 0) return SINK_FAILED;
     }
     return FINISHED;
   }
 
   /** Keeps what the sink did not take: in a pipe, and in the heap only what a short pipe has no room for. */
-  #park(lane: number, from: number, to: number): void {
+  #park(lane: number, direction: number, from: number, to: number): void {
     const i32 = this.#slab.i32;
     let parked = from;
-    if (this.#startSplicing(lane)) {
+    if (this.#takePipe(lane)) {
       const written = libc.write(i32[lane + PIPE_WRITE] as number, this.#buffer.subarray(from, to), to - from);
       if (written > 0) {
         i32[lane + PIPE_BYTES] = written;
         parked += written;
       }
-      // Parked and not bulk: once it is empty, the lane goes back to copying.
-      i32[lane + STREAK] = SMALL_READS;
+      i32[lane + SPLICING] = FIRST_SPLICE;
+      // Bulk that its reader holds up stays in the kernel; anything else goes back to copying once the pipe is empty.
+      if (to === COPY_SIZE) i32[lane - direction + RELAY] = RELAY_SPLICE;
+      i32[lane + STREAK] = to === COPY_SIZE ? 0 : SMALL_READS;
     }
     if (parked < to) this.#overflow.set(lane, this.#buffer.slice(parked, to));
   }
 
-  #startSplicing(lane: number): boolean {
+  #takePipe(lane: number): boolean {
     const i32 = this.#slab.i32;
     if (!this.#pipes.take()) {
       this.#counters.totals[at.pipeLimit] = (this.#counters.totals[at.pipeLimit] as number) + 1;
-      i32[lane + STREAK] = 0;
       return false;
     }
     i32[lane + PIPE_READ] = this.#pipes.readEnd;
     i32[lane + PIPE_WRITE] = this.#pipes.writeEnd;
     i32[lane + PIPE_BYTES] = 0;
-    i32[lane + STREAK] = 0;
     return true;
   }
 
@@ -276,6 +307,5 @@ export class SpliceRelay {
     i32[lane + PIPE_READ] = 0;
     i32[lane + PIPE_WRITE] = 0;
     i32[lane + PIPE_BYTES] = 0;
-    i32[lane + STREAK] = 0;
   }
 }

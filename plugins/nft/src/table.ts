@@ -13,7 +13,10 @@
  */
 import {
   type CaptureSet,
+  type Family,
   type HostNumbers,
+  numberToAddress,
+  OWN_SOURCE_RANGE,
   type OwnerMatch,
   type PlanInput,
   UsageError,
@@ -178,6 +181,16 @@ function enteredBy(interfaces: readonly string[]): NftStatement {
   return equal(meta('iifname'), more.length === 0 ? first : anyOf(first, ...more));
 }
 
+/** Flows that another owner captures by a device of its own look as if they had no route. */
+function takenByAnother({ facts }: PlanInput): ReadonlyArray<readonly NftStatement[]> {
+  const families: readonly Family[] = facts.ipv6 ? [4, 6] : [4];
+  return families.map((family) => {
+    const { address, length } = OWN_SOURCE_RANGE[family];
+    const source = { prefix: { addr: numberToAddress(family, address), len: length } };
+    return [equal(payload(family === 4 ? 'ip' : 'ip6', 'saddr'), source), RETURN];
+  });
+}
+
 /** Priority `mangle`: after conntrack, before NAT. */
 const MANGLE = -150;
 
@@ -245,6 +258,7 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
             [claimed, marked(meta('mark'), input.numbers)],
           ]),
           base('unrouted', 'filter', 'output', MANGLE + 5, [
+            ...takenByAnother(input),
             [...unrouted, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
             [...unrouted, { reject: { type: 'icmpx', expr: 'no-route' } }],
           ]),
