@@ -245,6 +245,17 @@ function addressFindings(root: unknown): readonly Finding[] {
   });
 }
 
+/** What the schema knows already and nothing does yet: refused, so that nobody relies on it. */
+function unbuiltFindings(root: unknown): readonly Finding[] {
+  return itemsAt(root, ['services']).flatMap(([service]) => {
+    const path = [...service, 'address'];
+    if (valueAt(root, path) !== 'real') return [];
+    return [
+      { path, problem: '"address: real" is not built yet', allowed: 'assigned, or the real addresses as prefixes' },
+    ];
+  });
+}
+
 /** All findings that need more than one place of the document, or the registry. */
 export function referenceFindings(root: unknown, definitions: Definitions): readonly Finding[] {
   const services = itemsAt(root, ['services']).map(([path]) => path);
@@ -256,6 +267,7 @@ export function referenceFindings(root: unknown, definitions: Definitions): read
     ...interceptorFindings(root, definitions),
     ...resolverFindings(root, definitions),
     ...addressFindings(root),
+    ...unbuiltFindings(root),
     ...rangeFindings(root),
     ...markFindings(root),
   ];

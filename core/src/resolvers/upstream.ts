@@ -131,6 +131,8 @@ export class UpstreamResolver implements Resolver {
         }
       };
       shared = { promise: run(), abort, waiting: 0 };
+      // Everybody may have given up before it fails.
+      shared.promise.catch(() => undefined);
       this.#running.set(id, shared);
     } else this.#options.counters.queriesCoalesced++;
     return this.#wait(id, shared, signal);

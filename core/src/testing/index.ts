@@ -11,6 +11,7 @@ export * from './test-host.ts';
 export * from './requirements.ts';
 export { CRASH_CASES, crashCases } from './compliance/crash.ts';
 export * from './interceptor-compliance.ts';
+export * from './resolver-compliance.ts';
 export * from './weir-process.ts';
 export * from './memory-changes.ts';
 export * from './thread-namespace.ts';

@@ -233,6 +233,11 @@ services: []
     ),
   },
   {
+    what: 'real addresses, which nothing steers yet',
+    text: service('addresses: x.y, address: real'),
+    faults: [expect.stringContaining('"address: real" is not built yet')],
+  },
+  {
     what: 'exclusions from nothing',
     text: service('addresses: ["!a.b", "!*.c"]'),
     faults: [expect.stringContaining('weir.yaml:2:28: the list says only what is not meant')],
