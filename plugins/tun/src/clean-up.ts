@@ -1,8 +1,10 @@
 /**
- * Removes what a killed process left: rules, and the routes that were to keep things blocked, found by the routing protocol
- * id and the owner's numbers. The device went with the process, and with it all routes by way of it.
+ * Removes what a killed process left: rules and routes found by the routing protocol id and the owner's numbers, and the
+ * device of a process that was to keep things blocked. Otherwise the device went with the process, and its routes with it.
  */
 import { type CleanUpContext, emptyTables, type Family, removeRules, rulesName, tablesName } from '@weir/core';
+import { deviceName } from './addresses.ts';
+import { removeLeftDevice } from './device.ts';
 
 const FAMILIES: readonly Family[] = [4, 6];
 
@@ -19,5 +21,7 @@ export function cleanUp({ numbers, log }: CleanUpContext): readonly string[] {
     const routes = emptyTables(family, numbers);
     if (routes > 0) note(`${tablesName(family, numbers)} (${routes} routes)`);
   }
+  const device = deviceName(numbers);
+  if (removeLeftDevice(device)) note(`device ${device}`);
   return removed;
 }

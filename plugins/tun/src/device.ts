@@ -1,6 +1,6 @@
 /**
- * The device: point-to-point, ephemeral, with an own address for each family and a prefix of addresses that flows get. The
- * kernel removes it, and with it all that hangs on it, when this process ends.
+ * The device: point-to-point, with an own address for each family and a prefix of addresses that flows get. The kernel
+ * removes it, and with it all that hangs on it, when this process ends; unless what is captured must stay blocked then.
  */
 import {
   addressToBytes,
@@ -13,7 +13,9 @@ import {
 } from '@weir/core';
 import {
   attachTun,
+  checked,
   EEXIST,
+  ENODEV,
   errno,
   errnoName,
   findLink,
@@ -21,6 +23,7 @@ import {
   IFF_TUN_EXCL,
   IFF_VNET_HDR,
   libc,
+  linkRemoval,
   linkSizes,
   linkUp,
   linkWithoutOwnAddresses,
@@ -38,6 +41,7 @@ import {
   TUN_F_TSO4,
   TUN_F_TSO6,
   TUNSETOFFLOAD,
+  TUNSETPERSIST,
 } from '@weir/core/sys';
 import type { TunAddresses } from './addresses.ts';
 import { takesSuperPackets } from './offload-probe.ts';
@@ -69,6 +73,17 @@ function withSocket<T>(use: (socket: NetlinkSocket) => T): T {
   return use(socket);
 }
 
+/** Removes a device that a dead process left to keep things blocked. False when there is none of that name. */
+export function removeLeftDevice(name: string): boolean {
+  return withSocket((socket) => {
+    const link = findLink(socket, name);
+    if (link?.kind !== 'tun') return false;
+    const [error] = socket.settle([linkRemoval(link.index)]);
+    if (error && !(error instanceof NetlinkError && error.errno === ENODEV)) throw error;
+    return true;
+  });
+}
+
 /** Routes by which listeners reach the addresses that flows get. */
 export function natRoutes({ addresses, families, numbers }: DeviceSetup, device: number): readonly Route[] {
   return families.map((family) => ({
@@ -86,6 +101,7 @@ export class Device {
   #fd = -1;
   #index = 0;
   #offload: Offload = 'none';
+  #stays = false;
 
   /** Makes nothing yet. */
   constructor(setup: DeviceSetup) {
@@ -133,6 +149,7 @@ export class Device {
       });
       if (families.includes(6)) await this.#reachable();
       this.#chooseOffload();
+      if (this.#stays) this.stay(true);
     } catch (error) {
       this.remove();
       throw error;
@@ -161,9 +178,19 @@ export class Device {
     });
   }
 
+  /** Whether the device outlives this process. */
+  stay(stays: boolean): void {
+    this.#stays = stays;
+    if (this.#fd < 0) return;
+    const result = libc.ioctl_number(this.#fd, TUNSETPERSIST, stays ? 1 : 0);
+    // One that somebody has removed already is not there to stay.
+    if (stays) checked(result, 'ioctl(TUNSETPERSIST)', 'Report this.');
+  }
+
   /** Removes the device and all that hangs on it. Idempotent. The pump must have let go of the descriptor. */
   remove(): void {
     if (this.#fd < 0) return;
+    if (this.#stays) libc.ioctl_number(this.#fd, TUNSETPERSIST, 0);
     libc.close(this.#fd);
     this.#fd = -1;
   }

@@ -101,16 +101,12 @@ export class TunInterceptor implements Interceptor {
     refuseUnsupported(input);
     const { device } = this.#ready();
     const { numbers, onCrash } = input;
-    const style = () =>
-      ({
-        type: 'unicast',
-        device: device.index,
-        source: this.#addresses.sources,
-        guarded: onCrash === 'closed',
-      }) as const;
+    const source = this.#addresses.sources;
+    const style = () => ({ type: 'unicast', device: device.index, source }) as const;
     const routing = this.#routingOf(input).map((each) => new LiveRouting(each, numbers, style));
     const done = this.#changes.length;
     try {
+      if (onCrash === 'closed') await this.#change(stays(device));
       await this.#startPump(input.points);
       const changes = routing.map((each) => each.changes());
       for (const change of [...changes.map(({ tables }) => tables), ...changes.map(({ rules }) => rules)]) {
@@ -286,6 +282,17 @@ export class TunInterceptor implements Interceptor {
       this.#changes.pop();
     }
   }
+}
+
+/** The device outlives this process when it is killed: what is captured goes there, and nobody reads it. */
+function stays(device: Device): HostChange {
+  return {
+    id: `persistence of ${device.name}`,
+    describe: `have the device ${device.name} stay when this process is killed`,
+    undoData: { kind: 'device', name: device.name },
+    do: () => device.stay(true),
+    undo: () => device.stay(false),
+  };
 }
 
 /** Longer than the pump blocks. Milliseconds. */

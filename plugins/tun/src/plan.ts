@@ -17,10 +17,12 @@ import { DEFAULT_MTU, type TunOptions } from './options.ts';
 
 export const ID = 'tun';
 
-/** Commands that bring the device; `tuntap add` makes one that stays, and Weir's goes with its process. */
-function deviceLines(device: string, mtu: number): readonly string[] {
+/** Commands that bring the device; `tuntap add` makes one that stays. */
+function deviceLines({ onCrash }: PlanInput, device: string, mtu: number): readonly string[] {
   return [
-    '# Without a process that holds it the device goes, and its addresses and routes with it.',
+    onCrash === 'open'
+      ? '# Without a process that holds it the device goes, and its addresses and routes with it.'
+      : '# The device stays when the process is killed, and with it what blocks the captured destinations.',
     `tuntap add dev ${device} mode tun vnet_hdr`,
     `link set dev ${device} addrgenmode none`,
     `link set dev ${device} mtu ${mtu} up`,
@@ -49,13 +51,13 @@ function familyStep(
     offload: 'auto',
     numbers: input.numbers,
   } as const;
-  const how = { type: 'unicast', device, source: addresses.sources, guards: true } as const;
+  const how = { type: 'unicast', device, source: addresses.sources } as const;
   const lines = [
     ...first,
     addressLine(family, addresses, device),
     `# Where flows seem to come from when they reach Weir's listeners: ${formatPrefix(addresses.nat[family])}`,
     ...natRoutes(setup, 1).map((route) => `route add ${formatRoute(route, device)}`),
-    ...routingLines(routing, input, how),
+    ...routingLines(routing, input.numbers, how),
   ];
   return { tool: ipTool(family), text: `${lines.join('\n')}\n` };
 }
@@ -64,7 +66,7 @@ function familyStep(
 export function planOf(input: PlanInput, options: TunOptions): Plan {
   refuseUnsupported(input);
   const addresses = addressesOf(input.numbers, options);
-  const device = deviceLines(deviceName(input.numbers), options.mtu ?? DEFAULT_MTU);
+  const device = deviceLines(input, deviceName(input.numbers), options.mtu ?? DEFAULT_MTU);
   const routing = routingOf(input, { id: ID, sources: addresses.sources });
   return {
     interceptor: ID,

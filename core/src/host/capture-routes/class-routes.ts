@@ -1,6 +1,6 @@
 /** How the routes of a class are written for the kernel. Pure. */
 import type { Family } from '../../api/flow.ts';
-import type { PlanInput } from '../../api/interceptor.ts';
+import type { HostNumbers } from '../../api/host.ts';
 import { formatRoute, type Route } from '../../sys/netlink/route.ts';
 import { formatRule } from '../../sys/netlink/rule.ts';
 import type { ClassRoute } from './route-class.ts';
@@ -12,14 +12,9 @@ export interface ClassRouteStyle {
   /** Index of the device that routes hang on: they go with it. */
   readonly device: number;
   readonly source: OwnSources;
-  /** Behind each of them stands a route that refuses: what is captured stays blocked when the device is gone. */
-  readonly guarded: boolean;
 }
 
-/** Behind the metric of any steering route: 0 in IPv4, 1024 in IPv6. */
-const GUARD_METRIC = 4096;
-
-export function steeringRoute(
+export function classRoute(
   table: number,
   { prefix, steered }: ClassRoute,
   protocol: number,
@@ -29,35 +24,17 @@ export function steeringRoute(
   return steered ? { type, ...common, device, source: source[prefix.family] } : { type: 'throw', ...common };
 }
 
-export function guardRoute(table: number, { prefix }: ClassRoute, protocol: number): Route {
-  return { type: 'unreachable', destination: prefix, table, metric: GUARD_METRIC, protocol };
-}
-
 /** Routes and rules of a family as commands of ip(8), for `weir plan`. */
 export function routingLines(
   { tables, rules }: FamilyRouting,
-  { numbers, onCrash }: Pick<PlanInput, 'numbers' | 'onCrash'>,
-  how: {
-    readonly type: ClassRouteStyle['type'];
-    readonly device: string;
-    readonly source: OwnSources;
-    readonly guards: boolean;
-  },
+  { protocolId }: Pick<HostNumbers, 'protocolId'>,
+  { device, ...how }: Omit<ClassRouteStyle, 'device'> & { readonly device: string },
 ): readonly string[] {
-  const style: ClassRouteStyle = {
-    type: how.type,
-    device: 1,
-    source: how.source,
-    guarded: how.guards && onCrash === 'closed',
-  };
   const routes = [...tables].flatMap(([table, entries]) =>
-    [...entries.values()].flatMap((entry) => [
-      ...(entry.steered && style.guarded ? [guardRoute(table, entry, numbers.protocolId)] : []),
-      steeringRoute(table, entry, numbers.protocolId, style),
-    ]),
+    [...entries.values()].map((entry) => classRoute(table, entry, protocolId, { ...how, device: 1 })),
   );
   return [
-    ...routes.map((route) => `route add ${formatRoute(route, how.device)}`),
+    ...routes.map((route) => `route add ${formatRoute(route, device)}`),
     ...rules.map((rule) => `rule add ${formatRule(rule)}`),
   ];
 }

@@ -15,7 +15,7 @@ import {
 } from '../../sys/netlink/route.ts';
 import { formatRule, listRules, type RoutingRule, ruleAddition, ruleRemoval } from '../../sys/netlink/rule.ts';
 import { NetlinkError, type NetlinkRequest, NetlinkSocket } from '../../sys/netlink/socket.ts';
-import { type ClassRouteStyle, guardRoute, steeringRoute } from './class-routes.ts';
+import { type ClassRouteStyle, classRoute } from './class-routes.ts';
 import { keyOf, type PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
 import { retire } from './retired-routes.ts';
@@ -151,7 +151,7 @@ export class LiveRouting {
   addTables(): void {
     withSocket((socket) => {
       const routes = [...this.#current.tables].flatMap(([table, entries]) =>
-        [...entries.values()].flatMap((entry) => [...this.#guards(table, entry), this.#route(table, entry)]),
+        [...entries.values()].map((entry) => this.#route(table, entry)),
       );
       const outcome = socket.settle(routes.map((route) => routeAddition(route)));
       const refused = outcome.find((error) => error !== undefined);
@@ -227,44 +227,27 @@ export class LiveRouting {
   }
 
   #take(socket: NetlinkSocket, table: number, steps: readonly TableStep[]): void {
-    const requests = steps.flatMap(({ kind, route }) => {
-      const guards = this.#guards(table, { ...route, steered: true });
-      const [guardsHere, guardsGone] = kind === 'put' && route.steered ? [guards, []] : [[], guards];
-      return [
-        ...guardsHere.map((guard) => routeReplacement(guard)),
-        kind === 'put' ? routeReplacement(this.#route(table, route)) : routeRemoval(this.#route(table, route)),
-        ...guardsGone.map((guard) => routeRemoval(guard)),
-      ];
-    });
+    const requests = steps.map(({ kind, route }) =>
+      kind === 'put' ? routeReplacement(this.#route(table, route)) : routeRemoval(this.#route(table, route)),
+    );
     settle(socket, requests, [ESRCH, ENOENT]);
   }
 
   #route(table: number, entry: ClassRoute): Route {
-    return steeringRoute(table, entry, this.#numbers.protocolId, this.#style());
-  }
-
-  /** Behind a steering route: what holds once the device is gone. */
-  #guards(table: number, entry: ClassRoute): readonly Route[] {
-    return entry.steered && this.#style().guarded ? [guardRoute(table, entry, this.#numbers.protocolId)] : [];
+    return classRoute(table, entry, this.#numbers.protocolId, this.#style());
   }
 
   /** What the kernel has in the owner's block. Routes that cannot be ours are none: they get replaced. */
   #listed(): Block {
     const rules = ownRules(this.family, this.#numbers);
-    const { type: steering, guarded } = this.#style();
+    const { type: steering } = this.#style();
     const tables = withSocket((socket) =>
       [...this.#block(this.#current, EMPTY).tables.keys()].map((table) => {
         const routes = listRoutes(socket, this.family, table).filter((route) => this.#isOurs(route));
-        const guards = new Set(
-          routes.filter(({ type }) => type === 'unreachable').map(({ destination }) => keyOf(destination)),
-        );
-        const entries = routes
-          .filter(({ type }) => type !== 'unreachable')
-          .map(({ destination, type }): [PrefixKey, ClassRoute] => [
-            keyOf(destination),
-            { prefix: destination, steered: type === steering },
-          ])
-          .filter(([key, { steered }]) => !steered || !guarded || guards.has(key));
+        const entries = routes.map(({ destination, type }): [PrefixKey, ClassRoute] => [
+          keyOf(destination),
+          { prefix: destination, steered: type === steering },
+        ]);
         return [table, new Map(entries)] as const;
       }),
     );
@@ -272,10 +255,9 @@ export class LiveRouting {
   }
 
   #isOurs(route: ListedRoute): boolean {
-    const { type, device, source, guarded } = this.#style();
+    const { type, device, source } = this.#style();
     if (route.protocol !== this.#numbers.protocolId) return false;
     if (route.type === 'throw') return true;
-    if (route.type === 'unreachable') return guarded;
     return route.type === type && route.device === device && route.source === source[this.family];
   }
 
