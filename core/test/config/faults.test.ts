@@ -1,9 +1,10 @@
 /** What is wrong with a configuration is said all at once, placed, and with what is allowed. */
 import { expect, test } from 'vitest';
+import { CAPTURE_CASES } from './capture-fault-cases.ts';
 import { CASES } from './fault-cases.ts';
 import { faultsOf, FINE, read } from './reading.ts';
 
-test.each(CASES)('refuses $what', async ({ text, faults }) => {
+test.each([...CASES, ...CAPTURE_CASES])('refuses $what', async ({ text, faults }) => {
   expect(await faultsOf(read(text))).toEqual(faults);
 });
 

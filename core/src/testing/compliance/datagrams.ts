@@ -276,7 +276,10 @@ async function descriptors(stage: Stage): Promise<void> {
     const { right } = await runDatagrams(stage.client, [`${side.capturedHost}:7000`], { count: 200, rounds: 2 });
     assert.equal(right, 400);
   }
-  const after = await settled();
+  // The connection of the question itself closes a moment later.
+  const until = Date.now() + 5000;
+  let after = await settled();
+  while (after > before && Date.now() < until) after = await settled();
   assert.ok(after <= before, `sockets are left open: ${before} before, ${after} after`);
 }
 
