@@ -16,7 +16,9 @@ import {
   type Canary,
   addressToNumber,
   type Family,
+  formatPrefix,
   NAMES_SERVICE,
+  OWN_SOURCE_RANGE,
   type OwnerMatch,
   parsePrefix,
   type PlanInput,
@@ -146,6 +148,8 @@ class FamilyChains {
     if (!this.#input.set.scopes.output) return { table: 'filter', chains: [], hooks: [] };
     const unrouted = this.#chain('unrouted', [
       '-m mark ! --mark 0x0 -j RETURN',
+      // Flows that another owner captures by a device of its own look as if they had no route.
+      `-s ${formatPrefix(OWN_SOURCE_RANGE[this.#family])} -j RETURN`,
       '-m conntrack ! --ctstate NEW -j RETURN',
       `-m connmark ! --mark ${this.#unclaimed} -j RETURN`,
       ...NOT_ELSEWHERE[this.#family],
