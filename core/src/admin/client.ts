@@ -81,7 +81,7 @@ export class AdminClient {
 
   query(name: string, type: string): Promise<ServedQuery> {
     const asked = new URLSearchParams({ name, type });
-    return this.#json('GET', `/query?${asked}`, undefined, LONG_ANSWER_MS);
+    return this.#json('GET', `/query?${asked.toString()}`, undefined, LONG_ANSWER_MS);
   }
 
   flows(limit: number): Promise<readonly FlowRecord[]> {

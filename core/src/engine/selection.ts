@@ -73,6 +73,10 @@ export function unsuitable(definition: InterceptorDefinition<never>, configurati
   for (const protocol of new Set(services.flatMap((service) => service.protocols))) {
     if (!capabilities.networks.some((network) => network.protocol === protocol)) return `it cannot capture ${protocol}`;
   }
+  const prefixes = services.flatMap((service) => service.prefixes);
+  for (const family of new Set(capabilities.transparent ? prefixes.map((prefix) => prefix.family) : [])) {
+    if (!capabilities.networks.some((network) => network.family === family)) return `it cannot capture IPv${family}`;
+  }
   if (require.includes('transparent') && !capabilities.transparent) return 'it is not transparent, which is required';
   if (require.includes('udp') && !capabilities.networks.some((network) => network.protocol === 'udp')) {
     return 'it cannot capture udp, which is required';

@@ -1,4 +1,5 @@
 /** Faults of `capture`, each with the exact text that an operator is shown. */
+import type { Case } from './fault-cases.ts';
 import { FINE } from './reading.ts';
 
 export const CAPTURE_CASES: readonly Case[] = [

@@ -94,6 +94,7 @@ const SUBJECTS: Readonly<Record<string, ResolverSubject>> = {
 };
 
 describe.each(Object.entries(SUBJECTS))('the resolver %s', (_, subject) => {
+  // oxlint-disable-next-line vitest/expect-expect -- the cases bring their assertions along
   test.each(RESOLVER_CASES.map((one) => [one.name, one] as const))('%s', async (_name, one) => {
     await one.run(subject);
   });

@@ -35,6 +35,15 @@ const CASES: Readonly<Record<string, PlanInput>> = {
     { points: points() },
     { excludes: ['192.168.0.0/16', 'fd00::/8'] },
   ),
+  'forwarded with sources': testPlanInput(
+    [
+      WEB,
+      { prefixes: ['192.0.2.128/25'], ports: [[443, 443]], sources: ['10.2.0.0/24', '10.4.0.0/24'] },
+      { prefixes: ['198.51.100.0/24'], ports: [[65_000, 65_535]], protocols: ['udp'] },
+    ],
+    { points: points() },
+    { scopes: { output: true, forward: { interfaces: ['eth1', 'eth2'] } } },
+  ),
   'blocked when it dies': input([WEB], { onCrash: 'closed' }),
 };
 
@@ -66,9 +75,7 @@ describe('the plan', () => {
     expect(() => text(input([{ prefixes: ['127.0.0.53/32'] }]))).toThrow(/127\.0\.0\.53/);
   });
 
-  test('forwarded traffic and control groups are refused', () => {
-    const forward = { scopes: { output: true, forward: { interfaces: ['eth1'] } } };
-    expect(() => text(testPlanInput([WEB], { points: points() }, forward))).toThrow(/forwarded/);
+  test('control groups are refused', () => {
     const owners = { owners: { only: [{ kind: 'cgroup' as const, path: '/x' }], except: [] } };
     expect(() => text(testPlanInput([WEB], { points: points() }, owners))).toThrow(/interceptor tun cannot choose/);
   });
@@ -78,7 +85,7 @@ describe('options', () => {
   const issues = (value: unknown) => {
     const result = tun.options['~standard'].validate(value);
     if (result instanceof Promise) throw new Error('options are validated at once');
-    return (result.issues ?? []).map(({ message, path }) => `${path?.join('.') ?? ''}: ${message}`);
+    return (result.issues ?? []).map(({ message, path }) => `${path?.map(String).join('.') ?? ''}: ${message}`);
   };
 
   test('all that there are', () => {
