@@ -3,6 +3,8 @@
  * and sent in batches. A reply carries the address and port that the client wrote to; where capture is transparent that
  * takes a raw socket, because no UDP socket can speak for a port it is not bound to without stealing from others.
  */
+import type { Prefix } from '../api/flow.ts';
+import { addressToNumber, familyOf, prefixContains } from '../capture/address.ts';
 import { MSG_DONTWAIT, SOL_IP, SOL_IPV6, IP_PKTINFO, IPV6_PKTINFO } from '../sys/constants.ts';
 import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
 import { ECONNREFUSED, EINTR } from '../sys/errno.ts';
@@ -178,9 +180,10 @@ export class DatagramRelay {
     // Before the decision: a direct dial has its upstream at once, and then sends what waits.
     queue.push(slot, this.#payload(n));
     if (point.original.via === 'fixed') {
-      const { service, target } = point.original;
+      const { service, target, sources = [] } = point.original;
       flows.assign(slot, service);
-      dialing.begin(slot, decision.planOf(service), now, target);
+      if (sources.length > 0 && !isFrom(slab.snapshot(slot).source.address, sources)) flows.finish(slot, 'denied');
+      else dialing.begin(slot, decision.planOf(service), now, target);
     } else decision.begin(slot, now);
   }
 
@@ -195,7 +198,10 @@ export class DatagramRelay {
     const name = this.#in.nameAt(n);
     for (let word = 0; word < words; word++) key[1 + word] = names.getInt32(name + offset + 4 * word, true);
     key[5] = names.getUint16(name + 2, false);
-    if (point.original.via === 'fixed') return true;
+    if (point.original.via === 'fixed') {
+      key[10] = point.port;
+      return true;
+    }
     const nat = this.#nat.get(point.index);
     if (nat !== undefined) {
       const entry = nat.find(names, name + offset, key[5] as number);
@@ -326,4 +332,9 @@ export class DatagramRelay {
     const { totals } = this.#parts.counters;
     totals[at[counter]] = (totals[at[counter]] as number) + by;
   }
+}
+
+function isFrom(address: string, prefixes: readonly Prefix[]): boolean {
+  const [family, source] = [familyOf(address), addressToNumber(address)];
+  return prefixes.some((prefix) => prefixContains(prefix, family, source));
 }

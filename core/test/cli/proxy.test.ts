@@ -40,12 +40,17 @@ describe('arguments', () => {
   test('services with ports, then the configuration', () => {
     expect(parseProxyArguments(['web:80', 'my.db-1_x:15432:tcp', 'weir.yaml'])).toEqual({
       wanted: [
-        { service: 'web', port: 80 },
-        { service: 'my.db-1_x', port: 15432 },
+        { service: 'web', port: 80, protocol: 'tcp' },
+        { service: 'my.db-1_x', port: 15432, protocol: 'tcp' },
       ],
       config: 'weir.yaml',
     });
-    expect(parseProxyArguments(['web:80'])).toEqual({ wanted: [{ service: 'web', port: 80 }] });
+    expect(parseProxyArguments(['web:80', 'web:80:udp'])).toEqual({
+      wanted: [
+        { service: 'web', port: 80, protocol: 'tcp' },
+        { service: 'web', port: 80, protocol: 'udp' },
+      ],
+    });
   });
 
   test.each([
@@ -54,7 +59,6 @@ describe('arguments', () => {
     [['web:0'], /port of "web:0" is out of range/],
     [['web:70000'], /port of "web:70000" is out of range/],
     [['web:80:sctp'], /"sctp" in "web:80:sctp" is no protocol/],
-    [['web:80:udp'], /"web:80:udp" asks for UDP.*issue 4/],
     [['web:80', 'web:81'], /service web is given twice/],
     [['web:80', 'db:80'], /port 80 is given twice/],
   ])('%s', (args, message) => {
@@ -84,7 +88,7 @@ test('--bind names another address', async () => {
 test.each([
   ['wab:1', /no service wab \(did you mean "web"\?\). Name one of web, db, wide, dns/],
   ['wide:1', /There cannot be a listener: the service wide has more than one address/],
-  ['dns:1', /The service dns is for UDP only/],
+  ['dns:1', /The service dns is not for tcp. Ask for dns:1:udp/],
 ])('%s is refused', async (argument, message) => {
   await expect(configurations([argument, file])).rejects.toThrow(UsageError);
   await expect(configurations([argument, file])).rejects.toThrow(message);

@@ -13,6 +13,8 @@ export const proxy = defineInterceptor({
     networks: [
       { family: 4, protocol: 'tcp' },
       { family: 6, protocol: 'tcp' },
+      { family: 4, protocol: 'udp' },
+      { family: 6, protocol: 'udp' },
     ],
     scopes: ['explicit'],
     transparent: false,

@@ -98,7 +98,6 @@ describe.skipIf(requires('namespaces', 'ipv6', 'nft', 'curl'))('listeners', () =
       [service('web', 8002, A, { addresses: ['10.1.0.0/24'] })],
       /the service web has more than one address/,
     );
-    await refused([service('web', 8002, A, { protocols: ['udp'] })], /it cannot capture udp/);
     await refused([{ name: 'web', addresses: ['10.1.0.1'], ports: [8001] }], /no service has `listen:`/);
   });
 

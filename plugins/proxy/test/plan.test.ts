@@ -1,5 +1,5 @@
 /** The points that proxy asks for and the plan that it prints, without any host. */
-import { parsePrefix, type PlanInput, type ServiceListener, UnsupportedError } from '@weir/core';
+import { parsePrefix, type PlanInput, type ServiceListener } from '@weir/core';
 import { expect, test } from 'vitest';
 import { proxy } from '../src/index.ts';
 
@@ -88,11 +88,14 @@ test('plans listeners and nothing else', () => {
   });
 });
 
-test('refuses UDP by name', () => {
+test('has a socket for each protocol of a service', () => {
   const [first] = LISTENERS;
   const listeners = [{ ...(first as ServiceListener), protocols: ['tcp', 'udp'] as const }];
-  expect(() => proxy.points(FACTS, listeners)).toThrow(UnsupportedError);
-  expect(() => proxy.points(FACTS, listeners)).toThrow(/UDP listeners come with the issue "UDP"/);
+  const { name } = first as ServiceListener;
+  expect(proxy.points(FACTS, listeners).map(({ id, network }) => [id, network.protocol])).toEqual([
+    [name, 'tcp'],
+    [`${name}/udp`, 'udp'],
+  ]);
 });
 
 test('takes no options', async () => {

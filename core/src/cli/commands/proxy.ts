@@ -14,6 +14,7 @@ const LISTENER = /^([\w.-]+):(\d{1,5})(?::(\w+))?$/;
 interface Wanted {
   readonly service: string;
   readonly port: number;
+  readonly protocol: Protocol;
 }
 
 function usage(problem: string, remedy: string): UsageError {
@@ -30,15 +31,9 @@ function wantedOf(argument: string): Wanted {
     throw usage(`The port of "${argument}" is out of range.`, 'Give a port from 1 to 65535.');
   }
   if (protocol !== 'tcp' && protocol !== 'udp') {
-    throw usage(`"${protocol}" in "${argument}" is no protocol.`, 'Give tcp, or leave it out.');
+    throw usage(`"${protocol}" in "${argument}" is no protocol.`, 'Give tcp or udp, or leave it out for tcp.');
   }
-  if (protocol === 'udp') {
-    throw usage(
-      `"${argument}" asks for UDP, and there are no UDP listeners yet.`,
-      'Use a TCP service; UDP listeners come with the issue "UDP" (issue 4).',
-    );
-  }
-  return { service, port };
+  return { service, port, protocol };
 }
 
 /**
@@ -53,7 +48,9 @@ export function parseProxyArguments(args: readonly string[]): {
   const config = last !== undefined && args.length > 1 && !LISTENER.test(last) ? last : undefined;
   const wanted = (config === undefined ? args : args.slice(0, -1)).map(wantedOf);
   for (const key of ['service', 'port'] as const) {
-    const twice = wanted.find((one, i) => wanted.findIndex((other) => other[key] === one[key]) !== i);
+    // A service may have one listener of each protocol, on one port or two.
+    const isSame = (one: Wanted, other: Wanted) => one[key] === other[key] && one.protocol === other.protocol;
+    const twice = wanted.find((one, i) => wanted.findIndex((other) => isSame(one, other)) !== i);
     if (twice !== undefined) {
       throw usage(`The ${key} ${twice[key]} is given twice.`, 'Give each service one port of its own.');
     }
@@ -63,8 +60,7 @@ export function parseProxyArguments(args: readonly string[]): {
 
 /** The configuration with these services alone, each with its listener. @throws UsageError */
 export function withListeners(configuration: Configuration, wanted: readonly Wanted[], bind: string): Configuration {
-  const protocols: readonly Protocol[] = ['tcp'];
-  const services = wanted.map(({ service: name, port }): ServiceConfiguration => {
+  const services = wanted.map(({ service: name, port, protocol }): ServiceConfiguration => {
     const found = configuration.services.find((service) => service.name === name);
     const names = configuration.services.map((service) => service.name);
     if (found === undefined) {
@@ -73,10 +69,15 @@ export function withListeners(configuration: Configuration, wanted: readonly Wan
         `Name one of ${names.join(', ')}.`,
       );
     }
-    if (!found.protocols.includes('tcp')) {
-      throw usage(`The service ${name} is for UDP only.`, 'UDP listeners come with the issue "UDP" (issue 4).');
+    if (!found.protocols.includes(protocol)) {
+      throw usage(
+        `The service ${name} is not for ${protocol}.`,
+        `Ask for ${name}:${port}:${found.protocols.join(` or ${name}:${port}:`)}, or add ${protocol} to its protocols.`,
+      );
     }
-    return { ...found, protocols, listen: { address: bind, port } };
+    // Two listeners of one service are two services here, or each would take the other's protocol.
+    const second = wanted.some((one) => one.service === name && one.protocol !== protocol) && protocol === 'udp';
+    return { ...found, name: second ? `${name}/udp` : name, protocols: [protocol], listen: { address: bind, port } };
   });
   return { ...configuration, services };
 }
