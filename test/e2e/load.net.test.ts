@@ -45,7 +45,7 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('load', () => {
     });
     expect(report.outcomes).toEqual({ eof: 1000 });
     expect(report.read).toBe(3000 * 1000);
-    await source.waitFor(/(?:end 2000\n[^]*?){1000}/);
+    await source.waitForLines('end 2000', 1000);
     const flows = await weir.ended(1000);
     expect(flows.filter((flow) => flow.outcome !== 'closed')).toEqual([]);
     expect(flows.reduce((sum, flow) => sum + flow.bytesUp, 0)).toBe(2000 * 1000);

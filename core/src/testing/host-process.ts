@@ -84,6 +84,24 @@ export class HostProcess implements AsyncDisposable {
     }
   }
 
+  /**
+   * Resolves when standard output has `count` lines that begin with `text`. Counting is left out of patterns, because a
+   * repeated group that may skip anything tries every subset of the lines it finds before it says no.
+   * @throws as `waitFor`.
+   */
+  async waitForLines(text: string, count: number, timeoutMs = 15_000): Promise<void> {
+    const seen = () => this.#stdout.split('\n').filter((line) => line.startsWith(text)).length;
+    const deadline = Date.now() + timeoutMs;
+    while (seen() < count) {
+      const left = deadline - Date.now();
+      if (this.#exit || left <= 0) {
+        const how = this.#exit ? 'ended before it printed' : 'did not print';
+        throw new Error(`${this.argv.join(' ')} ${how} "${text}" ${count} times: ${this.describe()}`);
+      }
+      await this.#change(left);
+    }
+  }
+
   /** Resolves with the exit; ends the process by SIGKILL and throws when it is not gone after `timeoutMs`. */
   async waitForExit(timeoutMs = 15_000): Promise<Exit> {
     const late = Symbol('late');

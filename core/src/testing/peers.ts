@@ -17,7 +17,7 @@ export function peerCommand(name: PeerName, args: readonly string[]): readonly s
 export async function startPeer(host: TestHost, name: PeerName, args: readonly string[]): Promise<HostProcess> {
   const sockets = Math.max(1, args.filter((argument) => argument === '--listen').length);
   const peer = host.spawn(peerCommand(name, args));
-  await peer.waitFor(new RegExp(`(?:listening[^\\n]*\\n[^]*?){${sockets}}`));
+  await peer.waitForLines('listening', sockets);
   return peer;
 }
 

@@ -99,7 +99,7 @@ async function upstreamEndsFirst(stage: Stage): Promise<void> {
     assert.deepEqual(report.outcomes, { eof: 20 });
     assert.equal(report.sha256, sha256(pattern(5000)));
   }
-  await server.waitFor(/(?:end 100000\n[^]*?){40}/);
+  await server.waitForLines('end 100000', 40);
 }
 
 async function upstreamResets(stage: Stage): Promise<void> {
@@ -122,7 +122,7 @@ async function clientResets(stage: Stage): Promise<void> {
   for (const client of clients) await client.waitFor(/held 5/);
   // A client that is killed closes with FIN; SO_LINGER 0 is what resets.
   for (const target of stage.targets()) await runClients(stage.client, target, { mode: 'reset', bytes: 10, count: 10 });
-  await server.waitFor(/(?:error ECONNRESET\n[^]*?){20}/);
+  await server.waitForLines('error ECONNRESET', 20);
   assert.equal(countLines(server, 'error ECONNRESET'), 20, 'each reset has reached the upstream, and no other flow');
   for (const client of clients) {
     client.stdin.end();
