@@ -12,7 +12,7 @@ const sets = soak ? 10_000 : 1000;
 describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('decide and the kernel agree', () => {
   test(
     `ebpf-sklookup, ${sets} sets of 50 flows, WEIR_SEED=${seed}`,
-    { timeout: soak ? 1_200_000 : 120_000 },
+    { timeout: soak ? 1_200_000 : 300_000 },
     async () => {
       const tally = await runDifferential({ definition: ebpfSklookup, source }, { seed, sets, flowsPerSet: 50 });
       process.stderr.write(`differential ebpf-sklookup: WEIR_SEED=${seed} ${JSON.stringify(tally.fates)}\n`);

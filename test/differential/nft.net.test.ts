@@ -5,10 +5,10 @@ import { runDifferential } from './run.ts';
 
 const soak = process.env['WEIR_SOAK'] === '1';
 const seed = Number(process.env['WEIR_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
-const sets = soak ? 3000 : 300;
+const sets = soak ? 10_000 : 1000;
 
 describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('decide and the kernel agree', () => {
-  test(`nft, ${sets} sets of 50 flows, WEIR_SEED=${seed}`, { timeout: soak ? 1_200_000 : 120_000 }, async () => {
+  test(`nft, ${sets} sets of 50 flows, WEIR_SEED=${seed}`, { timeout: soak ? 1_200_000 : 300_000 }, async () => {
     const tally = await runDifferential({ definition: nft }, { seed, sets, flowsPerSet: 50 });
     process.stderr.write(`differential nft: WEIR_SEED=${seed} ${JSON.stringify(tally.fates)}\n`);
     expect(tally.disagreements, `repeat with WEIR_SEED=${seed}`).toEqual([]);

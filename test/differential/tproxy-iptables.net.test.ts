@@ -13,7 +13,7 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
     for (const variant of ['nft', 'legacy']) {
       test(
         `tproxy-iptables (${variant}), ${sets} sets of 50 flows, WEIR_SEED=${seed}`,
-        { timeout: soak ? 1_200_000 : 180_000 },
+        { timeout: soak ? 1_200_000 : 300_000 },
         async () => {
           const mechanism = { definition: tproxyIptables, options: { variant } };
           const tally = await runDifferential(mechanism, { seed, sets, flowsPerSet: 50 });

@@ -6,7 +6,7 @@ import { runDifferential } from './run.ts';
 
 const soak = process.env['WEIR_SOAK'] === '1';
 const seed = Number(process.env['WEIR_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
-const sets = soak ? 5000 : 500;
+const sets = soak ? 10_000 : 1000;
 
 const mechanism: Mechanism = {
   definition: tun,
@@ -16,7 +16,7 @@ const mechanism: Mechanism = {
 };
 
 describe.skipIf(requires('namespaces', 'tun', 'ipv6'))('decide and the kernel agree', () => {
-  test(`tun, ${sets} sets of 50 flows, WEIR_SEED=${seed}`, { timeout: soak ? 1_200_000 : 180_000 }, async () => {
+  test(`tun, ${sets} sets of 50 flows, WEIR_SEED=${seed}`, { timeout: soak ? 1_200_000 : 300_000 }, async () => {
     const tally = await runDifferential(mechanism, { seed, sets, flowsPerSet: 50 });
     process.stderr.write(`differential tun: WEIR_SEED=${seed} ${JSON.stringify(tally.fates)}\n`);
     expect(tally.disagreements, `repeat with WEIR_SEED=${seed}`).toEqual([]);
