@@ -4,6 +4,8 @@ export const COUNTERS = [
   /** Packets that were rewritten and went on. */
   'packetsIn',
   'packetsOut',
+  /** Packets of others that went on to where they were sent: of connections from before, and new flows while draining. */
+  'packetsPassed',
   /** Flows that got an entry. */
   'natOpened',
   /** New flows that found no free port and were dropped; the client tries again. */

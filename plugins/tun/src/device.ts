@@ -2,6 +2,7 @@
  * The device: point-to-point, with an own address for each family and a prefix of addresses that flows get. The kernel
  * removes it, and with it all that hangs on it, when this process ends; unless what is captured must stay blocked then.
  */
+import { writeFileSync } from 'node:fs';
 import {
   addressToBytes,
   addressToNumber,
@@ -33,10 +34,12 @@ import {
   NetlinkError,
   NetlinkSocket,
   O_NONBLOCK,
+  readSysctl,
   type Route,
   routeAddition,
   RT_TABLE_LOCAL,
   RT_TABLE_MAIN,
+  sysctlPath,
   TUN_F_CSUM,
   TUN_F_TSO4,
   TUN_F_TSO6,
@@ -102,6 +105,7 @@ export class Device {
   #index = 0;
   #offload: Offload = 'none';
   #stays = false;
+  #passesOn = false;
 
   /** Makes nothing yet. */
   constructor(setup: DeviceSetup) {
@@ -150,6 +154,7 @@ export class Device {
       if (families.includes(6)) await this.#reachable();
       this.#chooseOffload();
       if (this.#stays) this.stay(true);
+      if (this.#passesOn) this.passOn();
     } catch (error) {
       this.remove();
       throw error;
@@ -176,6 +181,18 @@ export class Device {
       const missing = [...lost, ...routes];
       return missing.length === 0 ? undefined : `without ${missing.join(' and ')}`;
     });
+  }
+
+  /**
+   * Lets packets of other hosts pass through the device, both ways: answers to them, and theirs that are not taken. Loose
+   * checks of sources, since theirs have another way in. The parameters go with the device.
+   */
+  passOn(): void {
+    this.#passesOn = true;
+    const own = `net/ipv4/conf/${this.name}`;
+    if (readSysctl(`${own}/forwarding`) === '0') writeFileSync(sysctlPath(`${own}/forwarding`), '1');
+    const strict = [`${own}/rp_filter`, 'net/ipv4/conf/all/rp_filter'].some((name) => readSysctl(name) === '1');
+    if (strict) writeFileSync(sysctlPath(`${own}/rp_filter`), '2');
   }
 
   /** Whether the device outlives this process. */

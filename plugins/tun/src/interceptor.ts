@@ -10,18 +10,18 @@ import {
   type InterceptorContext,
   LiveRouting,
   numberToAddress,
-  type Placement,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
   type Pump,
+  type RoutingOptions,
   routingOf,
 } from '@weir/core';
 import { checked, EFD_CLOEXEC, EFD_NONBLOCK, libc } from '@weir/core/sys';
 import { addressesOf, deviceName, type TunAddresses } from './addresses.ts';
 import { TunCounters } from './counters.ts';
 import { Device } from './device.ts';
-import { refuseUnsupported } from './limits.ts';
+import { refuseClosedGateway, refuseUnsupported } from './limits.ts';
 import { DEFAULT_MTU, NAT_ADDRESSES, type TunOptions } from './options.ts';
 import { ID } from './plan.ts';
 import { FIRST_NAT_PORT, NAT_PORTS, pointsOn } from './points.ts';
@@ -99,6 +99,7 @@ export class TunInterceptor implements Interceptor {
     signal.throwIfAborted();
     if (this.#routing) throw new TypeError('start() was called twice without stop().');
     refuseUnsupported(input);
+    refuseClosedGateway(input);
     const { device } = this.#ready();
     const { numbers, onCrash } = input;
     const source = this.#addresses.sources;
@@ -107,6 +108,7 @@ export class TunInterceptor implements Interceptor {
     const done = this.#changes.length;
     try {
       if (onCrash === 'closed') await this.#change(stays(device));
+      if (input.set.scopes.forward) device.passOn();
       await this.#startPump(input.points);
       const changes = routing.map((each) => each.changes());
       for (const change of [...changes.map(({ tables }) => tables), ...changes.map(({ rules }) => rules)]) {
@@ -128,6 +130,8 @@ export class TunInterceptor implements Interceptor {
   async update(input: PlanInput, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     refuseUnsupported(input);
+    refuseClosedGateway(input);
+    if (input.set.scopes.forward) this.#ready().device.passOn();
     this.#steer(input, this.#draining);
     this.#input = input;
   }
@@ -169,6 +173,7 @@ export class TunInterceptor implements Interceptor {
   async drain(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (!this.#input) return;
+    this.#post({ type: 'draining' });
     this.#steer(this.#input, true);
     this.#draining = true;
   }
@@ -204,17 +209,16 @@ export class TunInterceptor implements Interceptor {
     return this.#routing;
   }
 
-  #routingOf(
-    input: PlanInput,
-    options: { readonly draining?: boolean; readonly placements?: ReadonlyMap<Family, Placement> } = {},
-  ) {
+  #routingOf(input: PlanInput, options: RoutingOptions = {}) {
     return routingOf(input, { id: ID, sources: this.#addresses.sources }, options);
   }
 
   #steer(input: PlanInput, draining: boolean): void {
     const routing = this.#started();
     const placements = new Map(routing.map((each) => [each.family, each.current.placement] as const));
-    const next = new Map(this.#routingOf(input, { draining, placements }).map((each) => [each.family, each] as const));
+    const next = new Map(
+      this.#routingOf(input, { draining, forwardStays: true, placements }).map((each) => [each.family, each] as const),
+    );
     const before = routing.map((each) => ({ each, current: each.current }));
     try {
       for (const each of routing) {

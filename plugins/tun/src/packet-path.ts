@@ -5,6 +5,8 @@
  *   client → original destination      becomes   source of the flow → Weir's listener
  *   Weir's listener → source of the flow   becomes   original destination → client
  *
+ * A packet that another host sent and that belongs to nothing here goes on unchanged.
+ *
  * In front of each packet stands a struct virtio_net_hdr (linux/virtio_net.h): flags u8 · gso_type u8 · hdr_len u16 ·
  * gso_size u16 · csum_start u16 · csum_offset u16. It goes back to the kernel as it came: what it says of lengths and
  * places stays true, so packets of many segments pass uncut.
@@ -51,6 +53,8 @@ export class PacketPath {
   readonly #families: Readonly<Partial<Record<4 | 6, PathFamily>>>;
   readonly #packet: Packet;
   readonly #fragments = new Fragments();
+  /** New flows of others are none of ours any more. */
+  draining = false;
 
   constructor({ buffer, counters, families }: PacketPathSetup) {
     this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
@@ -76,11 +80,12 @@ export class PacketPath {
     if (flows === undefined) return this.#drop(at.droppedFamily);
     if (this.#isOurs(packet.destination, family)) return this.#fromListener(packet, family, flows, now);
     if (this.#isOurs(packet.source, family) || this.#isForMany(packet)) return this.#drop(at.droppedStray);
-    return this.#fromClient(packet, flows, now);
+    return this.#fromClient(packet, family, flows, now);
   }
 
-  #fromClient(packet: Packet, flows: NatFlows, now: number): number {
-    if (packet.fragment === LATER_FRAGMENT) return this.#laterFragment(packet, flows, now);
+  #fromClient(packet: Packet, family: PathFamily, flows: NatFlows, now: number): number {
+    const own = this.#equals(packet.source, family.own);
+    if (packet.fragment === LATER_FRAGMENT) return this.#laterFragment(packet, flows, own, now);
     let entry = flows.find(packet);
     if (packet.protocol === IPPROTO_TCP) {
       const flags = packet.view.getUint8(packet.transport + 13);
@@ -89,8 +94,9 @@ export class PacketPath {
         flows.abandon(entry);
         entry = -1;
       }
-      if (entry < 0 && !begins) return this.#refuse(packet, flags);
+      if (entry < 0 && !begins) return own ? this.#refuse(packet, flags) : this.#passOn(packet);
     }
+    if (entry < 0 && !own && this.draining) return this.#passOn(packet);
     if (entry < 0) {
       entry = flows.open(packet, now);
       if (entry < 0) return this.#drop(at.natExhausted);
@@ -124,12 +130,18 @@ export class PacketPath {
   }
 
   /** Has no ports and no checksum of its transport. */
-  #laterFragment(packet: Packet, flows: NatFlows, now: number): number {
+  #laterFragment(packet: Packet, flows: NatFlows, own: boolean, now: number): number {
     const entry = this.#fragments.find(packet, now);
-    if (entry < 0) return this.#drop(at.droppedFragment);
+    if (entry < 0) return own ? this.#drop(at.droppedFragment) : this.#passOn(packet);
     if (packet.family === 4) this.#mendHeader(packet, flows.changeOf(entry, false));
     flows.rewriteForListener(entry, packet, false);
     this.#counters.count(at.packetsIn);
+    return packet.end;
+  }
+
+  /** As it came: from our device no rule of ours brings it back, so that it takes the way it would have taken. */
+  #passOn(packet: Packet): number {
+    this.#counters.count(at.packetsPassed);
     return packet.end;
   }
 

@@ -64,7 +64,11 @@ export interface PumpData {
   readonly times?: NatTimes;
 }
 
-export type ToPump = 'stop' | { readonly type: 'device'; readonly fd: number };
+export type ToPump =
+  | 'stop'
+  | { readonly type: 'device'; readonly fd: number }
+  /** New flows of other hosts are not taken any more. */
+  | { readonly type: 'draining' };
 
 export class PumpLoop {
   readonly #port: MessagePort;
@@ -172,6 +176,7 @@ export class PumpLoop {
       if (received === undefined) return;
       const message = received.message as ToPump;
       if (message === 'stop') this.#stopping = true;
+      else if (message.type === 'draining') this.#path.draining = true;
       else {
         this.#unwatch();
         this.#fd = message.fd;

@@ -137,6 +137,43 @@ describe.each([4, 6] as const)('IPv%s', (family) => {
   });
 });
 
+describe('packets of other hosts', () => {
+  const other: Ends = { from: ['10.2.0.2', 50_000], to: ['203.0.113.7', 443] };
+
+  test('that begin a flow are taken with their own source', () => {
+    const path = new TestPath();
+    expect(read(path.take(packetOf(other))).ends).toEqual({
+      from: [NAT[4], FIRST_PORT],
+      to: [OWN[4], LISTENERS.tcp],
+    });
+    const back = packetOf({ from: [OWN[4], LISTENERS.tcp], to: [NAT[4], FIRST_PORT] }, { flags: SYN | ACK });
+    expect(read(path.take(back)).ends).toEqual({ from: other.to, to: other.from });
+  });
+
+  test.each([
+    ['of a connection from before', { flags: ACK, payload: new Uint8Array(3000), partial: true, gsoSize: 1448 }],
+    ['that end one', { flags: RST }],
+    ['in a fragment whose first one went another way', { protocol: UDP, fragment: 5, payload: new Uint8Array(64) }],
+  ])('%s go on as they came', (_, options) => {
+    const path = new TestPath();
+    const packet = packetOf(other, options);
+    expect(path.take(packet)).toEqual(packet);
+    expect(path.counted()).toEqual({ packetsPassed: 1 });
+  });
+
+  test('while draining, new ones go on as they came, and living flows stay', () => {
+    const path = new TestPath();
+    path.take(packetOf(other));
+    path.drain();
+    const next = packetOf({ ...other, from: ['10.2.0.2', 50_001] });
+    expect(path.take(next)).toEqual(next);
+    const datagram = packetOf(other, { protocol: UDP });
+    expect(path.take(datagram)).toEqual(datagram);
+    expect(read(path.take(packetOf(other, { flags: ACK }))).ends.to).toEqual([OWN[4], LISTENERS.tcp]);
+    expect(path.counted()).toMatchObject({ packetsPassed: 2, packetsIn: 2 });
+  });
+});
+
 describe('IPv4 headers', () => {
   const udp = { protocol: UDP, payload: new Uint8Array(16) };
 

@@ -56,6 +56,10 @@ export class TestPath {
     });
   }
 
+  drain(): void {
+    this.#path.draining = true;
+  }
+
   /** @returns what is written to the device for what was read from it; `undefined`: nothing. */
   take(packet: Uint8Array, now = 0): Uint8Array | undefined {
     this.buffer.set(packet);

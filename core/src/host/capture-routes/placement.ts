@@ -39,10 +39,13 @@ export function rulePorts({ ranges }: Pick<RouteClass, 'ranges'>): RulePorts {
   };
 }
 
-/** How many rules it takes to name the ports once. */
-function ruleCount(each: RouteClass): number {
+/** A class, and how often its rules are there: once for each interface and source that they name. */
+export type PlacedClass = RouteClass & { readonly times?: number };
+
+/** How many rules it takes to name the ports. */
+function ruleCount(each: PlacedClass): number {
   const { all, ranges, highest } = rulePorts(each);
-  return all ? 1 : ranges.length + (highest ? 1 : 0);
+  return (all ? 1 : ranges.length + (highest ? 1 : 0)) * (each.times ?? 1);
 }
 
 /** Numbers of tables, 2 to 15, by the text of their class. Classes that are not in it are rules with prefixes. */
@@ -53,7 +56,7 @@ export type Placement = ReadonlyMap<string, number>;
  * not given to another class, so that the next content can be built beside the one that is in force.
  * @throws UnsupportedError when it takes too many rules.
  */
-export function placeClasses(classes: readonly RouteClass[], before: Placement = new Map()): Placement {
+export function placeClasses(classes: readonly PlacedClass[], before: Placement = new Map()): Placement {
   const costs = classes.map((each) => {
     const inTable = ruleCount(each);
     const byPrefix = inTable * steeredPrefixesOf(each).length;

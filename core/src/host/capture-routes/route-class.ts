@@ -3,7 +3,7 @@
  * beforehand, and a destination has nothing but ports. A rule chooses the ports, a table or the rule itself the prefixes.
  */
 import type { CaptureRow } from '../../api/capture.ts';
-import type { Prefix } from '../../api/flow.ts';
+import type { Prefix, Protocol } from '../../api/flow.ts';
 import { comparePrefixes, prefixBounds, prefixesBetween } from '../../capture/address.ts';
 import { NOTHING, type PortClass, type PortClasses, type PortRange } from './port-class.ts';
 
@@ -17,6 +17,7 @@ export interface ClassRoute {
 export interface RouteClass {
   /** What tells it from the others: `tcp 80-90,443`. */
   readonly text: string;
+  readonly protocol: Protocol;
   readonly ranges: readonly PortRange[];
   /** Sorted as rows are; an exception stands behind what it is an exception to. */
   readonly routes: readonly ClassRoute[];
@@ -29,8 +30,8 @@ export interface RouteClass {
  */
 export function routeClassesOf(
   rows: readonly CaptureRow[],
-  classes: PortClasses,
-  protocol: 'tcp' | 'udp',
+  classes: Pick<PortClasses, 'of'>,
+  protocol: Protocol,
 ): readonly RouteClass[] {
   const routes = new Map<PortClass, ClassRoute[]>();
   const covers = coverTest(protocol);
@@ -62,11 +63,11 @@ export function routeClassesOf(
     }
     around.push({ last, own, steering });
   }
-  return [...routes].map(([each, list]) => ({ text: each.text, ranges: each[protocol], routes: list }));
+  return [...routes].map(([each, list]) => ({ text: each.text, protocol, ranges: each[protocol], routes: list }));
 }
 
 /** Whether every port of `inner` is one of `outer`. */
-function coverTest(protocol: 'tcp' | 'udp'): (outer: PortClass, inner: PortClass) => boolean {
+function coverTest(protocol: Protocol): (outer: PortClass, inner: PortClass) => boolean {
   const known = new Map<PortClass, Map<PortClass, boolean>>();
   return (outer, inner) => {
     if (outer === inner) return true;

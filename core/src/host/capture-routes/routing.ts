@@ -2,7 +2,7 @@
  * Policy routing that brings what is to be captured to a device of ours and leaves everything else alone, for mechanisms
  * that see whole prefixes (sk_lookup, tun). As data: pure. In the order in which the kernel asks the rules, by preference:
  *
- *   + 0        what has our source address, from the first look-up of connect() on, goes to + 5
+ *   + 0        what has our source address, from the first look-up of connect() on, goes to + 5; forwarded traffic to + 12
  *   + 1, + 2   packets and sockets that have another source go on behind our rules
  *   + 3, + 4   where users are chosen: canaries are captured for all; the other users go on behind our rules
  *   + 5        landing of + 0
@@ -10,6 +10,8 @@
  *   + 8        ports that a rule can name go to + 11
  *   + 9, + 10  as + 6 and + 7 for port 65535, which no rule can name
  *   + 11       living flows with our source address to what is no longer captured
+ *   + 12       what came in by an interface whose traffic is looked at: sent here by + 0; ports of classes
+ *   + 13, + 14 as + 8 to + 10 for it
  *   + 15       behind our rules
  *
  * Tables: everything by way of our device; destinations that are no longer captured; one for each of some classes.
@@ -23,6 +25,7 @@ import type { PlanInput } from '../../api/interceptor.ts';
 import { addressToNumber, formatPrefix, parsePrefix, prefixContains, widthOf } from '../../capture/address.ts';
 import { IPPROTO_TCP, IPPROTO_UDP } from '../../sys/constants.ts';
 import type { RoutingRule } from '../../sys/netlink/rule.ts';
+import { type ForwardClass, forwardClassesOf } from './forward-class.ts';
 import { type Placement, placeClasses, rulePorts } from './placement.ts';
 import { PortClasses } from './port-class.ts';
 import { keyOf, type PrefixKey } from './prefix-key.ts';
@@ -40,6 +43,9 @@ const AT = {
   highestByTable: 9,
   highestByPrefix: 10,
   living: 11,
+  forwarded: 12,
+  forwardNamed: 13,
+  forwardHighest: 14,
   end: 15,
 } as const;
 
@@ -113,6 +119,8 @@ export function livingTable({ table }: Pick<PlanInput['numbers'], 'table'>): num
 export interface RoutingOptions {
   /** Nothing new is steered; living flows go on. */
   readonly draining?: boolean;
+  /** Forwarded traffic is steered while draining too: the mechanism itself tells living flows from new ones. */
+  readonly forwardStays?: boolean;
   /** What has a table now, by family. */
   readonly placements?: ReadonlyMap<Family, Placement>;
 }
@@ -139,32 +147,51 @@ class RulesOf {
     this.#source = addressToNumber(mechanism.sources[family]);
   }
 
-  routing({ draining = false, placements }: RoutingOptions): FamilyRouting {
+  routing({ draining = false, forwardStays = false, placements }: RoutingOptions): FamilyRouting {
     const { numbers, set } = this.#input;
     const family = this.#family;
     const everywhere = EVERYWHERE[family];
     const all: TableRoutes = new Map([[keyOf(everywhere), { prefix: everywhere, steered: true }]]);
     const classes = draining || !set.scopes.output ? [] : this.#classes();
-    const placement = placeClasses(classes, placements?.get(family));
-    const routes = new Map(
-      classes.map((each) => [each.text, new Map(each.routes.map((route) => [keyOf(route.prefix), route]))] as const),
-    );
+    const interfaces = ((!draining || forwardStays) && set.scopes.forward?.interfaces) || [];
+    const forward = interfaces.length === 0 ? [] : this.#forwardClasses();
+    const times = ({ sources }: ForwardClass) => interfaces.length * Math.max(1, sources.length);
+    const placed = [...classes, ...forward.map((each) => ({ ...each, times: times(each) }))];
+    const placement = placeClasses(placed, placements?.get(family));
+    const routesOf = (each: RouteClass): TableRoutes =>
+      new Map(each.routes.map((route) => [keyOf(route.prefix), route]));
     const tables = new Map<number, TableRoutes>([[numbers.table, all]]);
-    for (const [text, table] of routes) {
-      const number = placement.get(text);
-      if (number !== undefined) tables.set(numbers.table + number, table);
+    for (const each of placed) {
+      const number = placement.get(each.text);
+      if (number !== undefined) tables.set(numbers.table + number, routesOf(each));
     }
     const rules = [
       ...this.#frame(),
       ...(classes.length === 0 ? [] : this.#canaries()),
       ...classes.flatMap((each) => this.#classRules(each, placement.get(each.text))),
+      ...(forward.length === 0 ? [] : this.#forwardFrame()),
+      ...forward.flatMap((each) => this.#forwardRules(each, placement.get(each.text), interfaces)),
+      ...(forward.length === 0 ? [] : interfaces.map((iif) => this.#goOn(AT.own, { iif }, AT.forwarded))),
     ];
+    const routes = new Map(classes.map((each) => [each.text, routesOf(each)] as const));
     return { family, placement, classes: routes, tables, rules };
   }
 
-  #classes(): readonly RouteClass[] {
+  /** Rows of other hosts. */
+  #rows(): readonly CaptureRow[] {
     const isOwn = ownAddressTest(this.#input.facts);
-    const rows = this.#input.set.rows.filter(({ prefix }) => prefix.family === this.#family && !isOwn(prefix));
+    return this.#input.set.rows.filter(({ prefix }) => prefix.family === this.#family && !isOwn(prefix));
+  }
+
+  #forwardClasses(): readonly ForwardClass[] {
+    const rows = this.#rows();
+    return [...protocolsOf(this.#input, this.#family)].flatMap((protocol) =>
+      forwardClassesOf(rows, this.#family, protocol),
+    );
+  }
+
+  #classes(): readonly RouteClass[] {
+    const rows = this.#rows();
     return [...protocolsOf(this.#input, this.#family)].flatMap((protocol) => this.#classesOf(rows, protocol));
   }
 
@@ -223,14 +250,40 @@ class RulesOf {
       );
   }
 
-  #classRules(each: RouteClass, table: number | undefined): readonly RoutingRule[] {
-    const { numbers } = this.#input;
+  /** Jumps and landings of forwarded traffic; without the rules that send it there. */
+  #forwardFrame(): readonly RoutingRule[] {
+    return [
+      this.#rule(AT.forwarded, { action: 'nop' }),
+      this.#goOn(AT.forwardNamed, { ports: { first: 1, last: 65_534 } }),
+    ];
+  }
+
+  #forwardRules(each: ForwardClass, table: number | undefined, interfaces: readonly string[]): readonly RoutingRule[] {
     const { all, ranges, highest } = rulePorts(each);
-    const ipProtocol = numberOf(each.text.startsWith('udp') ? 'udp' : 'tcp');
-    const targets: ReadonlyArray<Partial<RoutingRule>> =
-      table === undefined
-        ? steeredPrefixesOf(each).map((to) => ({ ...(to.length === 0 ? {} : { to }), table: numbers.table }))
-        : [{ table: numbers.table + table }];
+    const ipProtocol = numberOf(each.protocol);
+    const origins: ReadonlyArray<Partial<RoutingRule>> = interfaces.flatMap((iif) =>
+      each.sources.length === 0 ? [{ iif }] : each.sources.map((from) => ({ iif, from })),
+    );
+    return origins.flatMap((origin) =>
+      this.#targets(each, table).flatMap((target) => [
+        ...(all ? [this.#steer(AT.forwarded, { ipProtocol, ...target, ...origin })] : []),
+        ...ranges.map((ports) => this.#steer(AT.forwarded, { ipProtocol, ports, ...target, ...origin })),
+        ...(highest ? [this.#steer(AT.forwardHighest, { ipProtocol, ...target, ...origin })] : []),
+      ]),
+    );
+  }
+
+  /** Where the rules of a class lead, and for which destinations. */
+  #targets(each: RouteClass, table: number | undefined): ReadonlyArray<Partial<RoutingRule>> {
+    const { numbers } = this.#input;
+    if (table !== undefined) return [{ table: numbers.table + table }];
+    return steeredPrefixesOf(each).map((to) => ({ ...(to.length === 0 ? {} : { to }), table: numbers.table }));
+  }
+
+  #classRules(each: RouteClass, table: number | undefined): readonly RoutingRule[] {
+    const { all, ranges, highest } = rulePorts(each);
+    const ipProtocol = numberOf(each.protocol);
+    const targets = this.#targets(each, table);
     const [named, last] = table === undefined ? [AT.byPrefix, AT.highestByPrefix] : [AT.byTable, AT.highestByTable];
     return targets.flatMap((target) => [
       ...(all ? [this.#steer(named, { ipProtocol, ...target })] : []),

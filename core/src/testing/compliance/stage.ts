@@ -17,6 +17,8 @@ export interface ComplianceEnvironment {
   readonly command?: readonly string[];
   /** It captures nothing: clients connect to listeners. For {@link EXPLICIT_TCP_CASES}. */
   readonly explicit?: boolean;
+  /** Forwarded traffic is captured only where the host passes packets on. */
+  readonly needsForwarding?: boolean;
   /** Merged into every configuration, e.g. `plugins` or `interceptors`. */
   readonly config?: ConfigurationDocument;
 }
@@ -135,7 +137,8 @@ export class Stage implements AsyncDisposable {
     const { routed = false, scope = 'output' } = options;
     const network = await TestNetwork.create();
     try {
-      const forwarding = options.forwarding ?? (scope === 'forward' && routed);
+      const passesOn = routed || environment.needsForwarding === true;
+      const forwarding = options.forwarding ?? (scope === 'forward' && passesOn);
       const host = await network.host('host', { forwarding });
       const neighbour = await network.host('neighbour');
       await network.link(host, neighbour, {
