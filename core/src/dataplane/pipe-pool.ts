@@ -1,7 +1,7 @@
 /**
  * Pipes for splicing, kept for reuse. A direction of a flow has one only while it moves bulk or waits for a slow reader,
- * so that idle flows cost none. 256 KiB is as fast as 1 MiB and has better tails; without CAP_SYS_RESOURCE the kernel may
- * refuse to enlarge (pipe-user-pages-soft), then the pipe is used as it is.
+ * so that idle flows cost none. The relay begins with a part of a pipe and uses more while its sink keeps up. Without
+ * CAP_SYS_RESOURCE the kernel may refuse to enlarge one (pipe-user-pages-soft), then it is used as it is.
  */
 import { F_SETPIPE_SZ, O_CLOEXEC, O_NONBLOCK } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
