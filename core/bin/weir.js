@@ -1,6 +1,8 @@
 #!/usr/bin/env node
 // The launcher. Only syntax that old versions of Node understand, so that they get a sentence and not a SyntaxError.
-import { existsSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync } from 'node:fs';
+import * as modules from 'node:module';
+import { join } from 'node:path';
 
 function refuse(problem, remedy) {
   process.stderr.write('weir: ' + problem + '\n' + remedy + '\n');
@@ -26,6 +28,27 @@ const entry = new URL(fromSource ? '../src/cli/main.ts' : '../dist/cli/main.js',
 if (!existsSync(entry)) {
   refuse('Weir is not built: ' + entry.pathname + ' is missing.', 'Build it: npm run build.');
 }
+// Compiled code is kept, which is half of the time to start. Only where nobody else may write: it would run as root.
+function keepCompiledCode() {
+  const root = process.geteuid() === 0;
+  const home = process.env['XDG_CACHE_HOME'] || (process.env['HOME'] && join(process.env['HOME'], '.cache'));
+  const base = root ? '/var/cache' : home;
+  if (!base || process.env['NODE_COMPILE_CACHE'] || process.env['NODE_DISABLE_COMPILE_CACHE']) return;
+  const directory = join(base, 'weir');
+  try {
+    mkdirSync(directory, { mode: 0o700 });
+  } catch (error) {
+    // A read-only file system, or no home: every start compiles anew.
+    if (error.code !== 'EEXIST') return;
+  }
+  const found = lstatSync(directory);
+  if (!found.isDirectory() || found.uid !== process.geteuid() || (found.mode & 0o022) !== 0) return;
+  modules.enableCompileCache(directory);
+  // Threads and the clean-up process read it from here.
+  process.env['NODE_COMPILE_CACHE'] = directory;
+}
+keepCompiledCode();
+
 import(entry.href).catch(function (error) {
   refuse('Weir cannot be loaded: ' + error.message, 'Install it again: npm install @weir/core.');
 });

@@ -1,5 +1,5 @@
 /** Asks a running instance. Bounded in time and size; what the server refused comes back as the error it had there. */
-import { request as httpRequest, type IncomingMessage } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import {
   ConfigurationError,
@@ -11,6 +11,7 @@ import {
 } from '../api/errors.ts';
 import type { FlowRecord } from '../api/flow.ts';
 import type { ReloadReport, ServedName, ServedQuery, ServiceReport, StatusReport } from '../engine/report.ts';
+import { httpModule } from '../sys/http-module.ts';
 import type { AdminFailure, FollowLine, LogLevelReport, ReadyReport } from './protocol.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -148,7 +149,7 @@ export class AdminClient {
     signal?: AbortSignal,
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      const request = httpRequest({
+      const request = httpModule().request({
         socketPath: this.#options.path,
         method,
         path,

@@ -3,7 +3,7 @@
  * (mode 0600) and there is no other protection.
  */
 import { chmod, lstat, unlink } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import { AlreadyRunningError, ConfigurationError, HostChangeError, UsageError, WeirError } from '../api/errors.ts';
@@ -11,6 +11,7 @@ import type { Logger } from '../api/logger.ts';
 import type { AdminTarget } from '../engine/report.ts';
 import { isAdjustable, LOG_LEVELS, type LogLevel } from '../observe/logger.ts';
 import { metricsText } from '../observe/metrics.ts';
+import { httpModule } from '../sys/http-module.ts';
 import { Followers } from './followers.ts';
 import { type AdminFailure, DEFAULT_FLOWS, LIMITS, MAX_FLOWS, MAX_SOCKET_PATH } from './protocol.ts';
 
@@ -211,7 +212,7 @@ export async function startAdminServer(target: AdminTarget, path: string, log: L
     }
     await endpoint(request, response, url);
   };
-  const server = createServer(
+  const server = httpModule().createServer(
     { requestTimeout: LIMITS.requestMs, headersTimeout: LIMITS.requestMs },
     (request, response) => {
       // A client that goes away is no event worth more than this.

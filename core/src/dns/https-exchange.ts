@@ -1,7 +1,8 @@
 /** DNS over HTTPS (RFC 8484): POST, HTTP/2 where the server speaks it, else HTTP/1.1; connections are kept. */
-import { Agent, request as requestHttp1 } from 'node:http';
-import { connect as connectHttp2, constants, type ClientHttp2Session } from 'node:http2';
+import type { Agent } from 'node:http';
+import type { ClientHttp2Session } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import { http2Module, httpModule } from '../sys/http-module.ts';
 import { ExchangeError, failureOf, unlessAborted } from './exchange.ts';
 import { MAX_MESSAGE_BYTES } from './message.ts';
 import { answersQuery } from './upstream-message.ts';
@@ -39,7 +40,7 @@ export class HttpsClient {
 
   constructor(server: HttpsServer) {
     this.#server = server;
-    this.#agent = new Agent({ keepAlive: true, timeout: IDLE });
+    this.#agent = new (httpModule().Agent)({ keepAlive: true, timeout: IDLE });
     // Node's own would open a socket without the mark.
     this.#agent.createConnection = (_options, callback) => {
       const open = async (): Promise<void> => {
@@ -96,7 +97,7 @@ export class HttpsClient {
       socket.destroy();
       return undefined;
     }
-    const session = connectHttp2(`https://${this.#server.authority}`, { createConnection: () => socket });
+    const session = http2Module().connect(`https://${this.#server.authority}`, { createConnection: () => socket });
     session.setTimeout(IDLE, () => session.close());
     session.on('error', () => session.destroy());
     session.unref();
@@ -107,11 +108,11 @@ export class HttpsClient {
     return new Promise((resolve, reject) => {
       const stream = session.request(
         {
-          [constants.HTTP2_HEADER_METHOD]: 'POST',
-          [constants.HTTP2_HEADER_PATH]: this.#server.path,
-          [constants.HTTP2_HEADER_CONTENT_TYPE]: MEDIA_TYPE,
-          [constants.HTTP2_HEADER_ACCEPT]: MEDIA_TYPE,
-          [constants.HTTP2_HEADER_CONTENT_LENGTH]: query.length,
+          ':method': 'POST',
+          ':path': this.#server.path,
+          'content-type': MEDIA_TYPE,
+          accept: MEDIA_TYPE,
+          'content-length': query.length,
         },
         { signal },
       );
@@ -169,23 +170,26 @@ export class HttpsClient {
         accept: MEDIA_TYPE,
         'content-length': query.length,
       };
-      const request = requestHttp1({ agent: this.#agent, method: 'POST', path, headers, signal }, (response) => {
-        const chunks: Buffer[] = [];
-        let length = 0;
-        response.on('data', (chunk: Buffer) => {
-          chunks.push(chunk);
-          length += chunk.length;
-          if (length > MAX_MESSAGE_BYTES) request.destroy(tooLarge());
-        });
-        response.on('error', (error) => reject(given(error, signal)));
-        response.on('end', () =>
-          resolve({
-            status: response.statusCode ?? 0,
-            type: response.headers['content-type'] ?? '',
-            body: Buffer.concat(chunks),
-          }),
-        );
-      });
+      const request = httpModule().request(
+        { agent: this.#agent, method: 'POST', path, headers, signal },
+        (response) => {
+          const chunks: Buffer[] = [];
+          let length = 0;
+          response.on('data', (chunk: Buffer) => {
+            chunks.push(chunk);
+            length += chunk.length;
+            if (length > MAX_MESSAGE_BYTES) request.destroy(tooLarge());
+          });
+          response.on('error', (error) => reject(given(error, signal)));
+          response.on('end', () =>
+            resolve({
+              status: response.statusCode ?? 0,
+              type: response.headers['content-type'] ?? '',
+              body: Buffer.concat(chunks),
+            }),
+          );
+        },
+      );
       request.on('error', (error) => reject(given(error, signal)));
       request.end(query);
     });
