@@ -4,13 +4,13 @@ import {
   addressToNumber,
   type BoundPoint,
   bytesToAddress,
+  type CaptureScopes,
   type CaptureSet,
   type Endpoint,
   type Family,
   type FlowKey,
   hostFacts,
   type HostFacts,
-  type HostNumbers,
   type InterceptorDefinition,
   type Interceptor,
   NAT_ORIGINAL,
@@ -38,21 +38,18 @@ import {
   SOCKADDR_LENGTH,
   socketName,
 } from '@weir/core/sys';
-import { enterFreshNamespace, MemoryChanges, runPump as startPump, shell, SILENT } from '@weir/core/testing';
+import {
+  enterFreshNamespace,
+  MemoryChanges,
+  runPump as startPump,
+  shell,
+  SILENT,
+  TEST_NUMBERS as NUMBERS,
+} from '@weir/core/testing';
 import { Datagrams, receiveAt } from './datagrams.ts';
+import { Lan, LAN_DEVICE } from './lan.ts';
 import { Wire } from './wire.ts';
 import { CANARIES, isOwn, SOURCES } from './world.ts';
-
-const NUMBERS: HostNumbers = {
-  slot: 0,
-  mask: 0x3f000000,
-  captureMark: 0x10000000,
-  bypassMark: 0x20000000,
-  table: 22497,
-  preference: 9500,
-  preferenceBehindMain: 32800,
-  protocolId: 87,
-};
 
 const signal = new AbortController().signal;
 
@@ -70,6 +67,9 @@ export interface Mechanism {
   readonly refusesOwnAddresses?: boolean;
 }
 
+/** Which flows are captured: the host's own, those that it passes on, or both. */
+export type Scope = 'output' | 'forward' | 'both';
+
 /** What became of a flow. `unsendable`: connect() refused it itself. */
 export type Fate = 'captured' | 'wire' | 'neither' | 'unsendable';
 
@@ -79,6 +79,9 @@ function pause(ms: number): void {
 
 export class KernelUnderTest implements AsyncDisposable {
   readonly facts: HostFacts;
+  /** What every capture set must say. */
+  readonly scopes: CaptureScopes;
+  readonly #lan: Lan | undefined;
   readonly #source: Mechanism['source'];
   readonly #interceptor: Interceptor;
   /** The mechanism takes UDP too. */
@@ -91,11 +94,20 @@ export class KernelUnderTest implements AsyncDisposable {
   /** Of flows in this namespace; none is used twice, so that conntrack never takes one for an older one. */
   #sourcePort = 1024;
 
-  constructor({ definition, source, options = {} }: Mechanism, onCrash: PlanInput['onCrash']) {
-    enterFreshNamespace({ uplink: true });
-    shell(`ip route add local ${SOURCES[4]} dev lo; ip -6 route add local ${SOURCES[6]} dev lo`);
+  /** @param scope with `output` the flows are the host's own; otherwise they come from behind it, and are passed on. */
+  constructor(
+    { definition, source, options = {} }: Mechanism,
+    { onCrash, scope }: { readonly onCrash: PlanInput['onCrash']; readonly scope: Scope },
+  ) {
+    const forward = { interfaces: [LAN_DEVICE] };
+    this.scopes = { output: scope !== 'forward', ...(scope === 'output' ? {} : { forward }) };
+    if (scope === 'output') {
+      enterFreshNamespace({ uplink: true });
+      shell(`ip route add local ${SOURCES[4]} dev lo; ip -6 route add local ${SOURCES[6]} dev lo`);
+      // What is passed on keeps its source under every mechanism.
+      this.#source = source;
+    } else this.#lan = new Lan();
     this.facts = hostFacts();
-    this.#source = source;
     const { networks } = definition.capabilities;
     this.#protocols = [...new Set(networks.map(({ protocol }) => protocol))];
     this.#onCrash = onCrash;
@@ -178,12 +190,16 @@ export class KernelUnderTest implements AsyncDisposable {
     const open: number[] = [];
     const all = [...sent, ...canaries];
     const bySourcePort = new Map(all.map((flow, index) => [flow.sourcePort, index]));
-    try {
+    const beginAll = () => {
       for (const [index, flow] of all.entries()) {
         const fd = begin(flow, this.#source === undefined);
         if (fd === undefined) fates[index] = 'unsendable';
         else open.push(fd);
       }
+    };
+    try {
+      if (this.#lan) this.#lan.within(beginAll);
+      else beginAll();
       const left = new Set(canaries.map((flow) => flow.sourcePort));
       // The canaries went last; two quiet rounds behind them catch what another core still had in hand.
       for (let quiet = 0, waited = 0; quiet < 2; waited++) {
@@ -223,6 +239,7 @@ export class KernelUnderTest implements AsyncDisposable {
     await this.#interceptor.stop();
     for (const point of this.#points) for (const fd of point.fds) libc.close(fd);
     this.#wire[Symbol.dispose]();
+    this.#lan?.[Symbol.dispose]();
   }
 
   *#arrivals(): Generator<{ readonly sourcePort: number; readonly text: string }> {

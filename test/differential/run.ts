@@ -1,6 +1,6 @@
 /** Random sets and flows through `decide` and through a mechanism's kernel; they must agree on every flow. */
 import { compileCaptureSet, decide, type FlowKey, numberToAddress } from '@weir/core';
-import { type Fate, KernelUnderTest, type Mechanism } from './kernel.ts';
+import { type Fate, KernelUnderTest, type Mechanism, type Scope } from './kernel.ts';
 import { Random } from './random.ts';
 import { isOwn, randomFlows, randomInput, withoutOwnAddresses, withRefusals } from './world.ts';
 
@@ -8,6 +8,7 @@ export interface Differential {
   readonly seed: number;
   readonly sets: number;
   readonly flowsPerSet: number;
+  readonly scope: Scope;
 }
 
 export interface Tally {
@@ -34,22 +35,29 @@ function expected(decision: ReturnType<typeof decide>, flow: FlowKey): Fate {
   return 'captured';
 }
 
-export async function runDifferential(mechanism: Mechanism, { seed, sets, flowsPerSet }: Differential): Promise<Tally> {
+export async function runDifferential(
+  mechanism: Mechanism,
+  { seed, sets, flowsPerSet, scope }: Differential,
+): Promise<Tally> {
   const random = new Random(seed);
   const fates: Record<Fate, number> = { captured: 0, wire: 0, neither: 0, unsendable: 0 };
   const disagreements: string[] = [];
   let flows = 0;
   for (let done = 0; done < sets && disagreements.length < 10; done += SETS_PER_NAMESPACE) {
     // eslint-disable-next-line no-await-in-loop -- one namespace after the other
-    await using kernel = new KernelUnderTest(mechanism, random.chance(2) ? 'open' : 'closed');
+    await using kernel = new KernelUnderTest(mechanism, {
+      onCrash: random.chance(2) ? 'open' : 'closed',
+      scope,
+    });
     for (let index = done; index < Math.min(sets, done + SETS_PER_NAMESPACE) && disagreements.length < 10; index++) {
-      const any = randomInput(random, index + 1, kernel.facts);
+      const any = { ...randomInput(random, index + 1, kernel.facts), scopes: kernel.scopes };
       const input = mechanism.refusesOwnAddresses ? withoutOwnAddresses(any) : any;
       const compiled = compileCaptureSet(input);
       const set = random.chance(3) ? withRefusals(compiled) : compiled;
       // eslint-disable-next-line no-await-in-loop -- each set takes the place of the one before
       await kernel.steer(set);
-      const batch = randomFlows(random, input, flowsPerSet, kernel.protocols).map((flow) => kernel.sendable(flow));
+      const some = { count: flowsPerSet, protocols: kernel.protocols, loopback: scope === 'output' };
+      const batch = randomFlows(random, input, some).map((flow) => kernel.sendable(flow));
       const found = kernel.send(batch);
       for (const [place, flow] of batch.entries()) {
         const decision = decide(set, flow);

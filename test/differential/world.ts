@@ -174,10 +174,13 @@ export function isOwn(family: Family, destination: bigint): boolean {
   return HOST.some((own) => prefixContains(own, family, destination));
 }
 
+const LOOPBACK: readonly Prefix[] = ['127.0.0.0/8', '::1/128'].map((text) => parsePrefix(text));
+
 const LOOPBACK_BROADCASTS = [addressToNumber('127.0.0.0'), addressToNumber('127.255.255.255')];
 
-function sendable(family: Family, destination: bigint): boolean {
+function sendable(family: Family, destination: bigint, loopback: boolean): boolean {
   if (family === 4 && LOOPBACK_BROADCASTS.includes(destination)) return false;
+  if (!loopback && LOOPBACK.some((one) => prefixContains(one, family, destination))) return false;
   return isOwn(family, destination) || SENDABLE.some((one) => prefixContains(one, family, destination));
 }
 
@@ -188,12 +191,18 @@ function edges(prefixes: readonly Prefix[]): readonly bigint[] {
   });
 }
 
+export interface FlowChoice {
+  readonly count: number;
+  readonly protocols: readonly Protocol[];
+  /** Also to loopback addresses, which nothing but the host itself can send to. */
+  readonly loopback: boolean;
+}
+
 /** Flows at and next to the bounds of the input, and some anywhere. */
 export function randomFlows(
   random: Random,
   input: CaptureInput,
-  count: number,
-  protocols: readonly Protocol[],
+  { count, protocols, loopback }: FlowChoice,
 ): readonly FlowKey[] {
   const flows: FlowKey[] = [];
   const services = input.services.map(({ service }) => service);
@@ -207,7 +216,7 @@ export function randomFlows(
           ? random.pick(edges(near))
           : random.pick(near).address | random.bits(random.pick([2, 8, widthOf(family) / 2]))
         : address(random, DESTINATIONS[family].bases);
-    if (destination < 0n || !sendable(family, destination)) continue;
+    if (destination < 0n || !sendable(family, destination, loopback)) continue;
     const origins = ofFamily([...services.flatMap((service) => service.sources), parsePrefix(SOURCES[family])]);
     const source = random.chance(2) ? random.pick(edges(origins)) : address(random, ORIGINS[family].bases);
     if (!prefixContains(parsePrefix(SOURCES[family]), family, source)) continue;
