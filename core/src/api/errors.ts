@@ -29,6 +29,11 @@ export class WeirError extends Error {
   }
 }
 
+/** By `code` and not by class: a plugin may bring its own copy of the classes. */
+export function isWeirError(error: unknown): error is WeirError {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('WEIR_');
+}
+
 /** Thrown when a command line cannot be understood. Exit code 2. */
 export class UsageError extends WeirError {
   constructor(text: ErrorText) {

@@ -1,5 +1,5 @@
 /** From a client's bytes to the bytes of the answer: parse, ask the resolvers in order, encode, cut to size. */
-import { ResolveError, WeirError } from '../api/errors.ts';
+import { isWeirError, ResolveError } from '../api/errors.ts';
 import type { Protocol } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
 import type { Answer, Question, Resolver } from '../api/resolver.ts';
@@ -117,7 +117,7 @@ export class Responder {
       }
     } catch (error) {
       const by = asked === undefined ? {} : { by: asked };
-      if (error instanceof WeirError && error.code === 'WEIR_RESOLVE') {
+      if (isWeirError(error) && error.code === 'WEIR_RESOLVE') {
         this.#options.log.debug({ name, type, reason: error.message }, 'a query could not be answered');
         return { response: failed((error as ResolveError).responseCode), ...by };
       }

@@ -14,8 +14,8 @@ import { readLeftovers } from '../host/change.ts';
 import { readHolder, tryLock, waitForLock, type LockHolder } from '../host/lock.ts';
 import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
 import { knownOwners, makeStateDirectory, stateDirectory } from '../host/state-directory.ts';
-import { loadPlugins } from '../registry/load.ts';
 import { hasCapability } from '../sys/capabilities.ts';
+import { leftoverDefinitions } from './run-plugins.ts';
 
 /** Where names of a dead run are looked for when its state is gone. */
 const HOSTS = '/etc/hosts';
@@ -67,8 +67,7 @@ async function cleanUpOwner(owner: string, options: CleanUpOptions): Promise<rea
       removeStateFiles(directory);
       return [`the state directory ${directory}`];
     }
-    const { interceptors } = await builtDefinitions();
-    const removed = await removeLeftovers(owner, interceptors, options.log);
+    const removed = await removeLeftovers(owner, await leftoverDefinitions(directory, options.log), options.log);
     removeStateFiles(directory);
     return removed;
   } finally {
@@ -87,11 +86,6 @@ export function alreadyRunning(owner: string, holder: LockHolder | undefined): A
     problem: `Weir with the owner ${owner} runs already in this network namespace${holder ? ` (pid ${holder.pid})` : ''}.`,
     remedy: `Stop it first, or choose another name with --owner.`,
   });
-}
-
-async function builtDefinitions(): Promise<{ interceptors: ReadonlyArray<InterceptorDefinition<never>> }> {
-  const registry = await loadPlugins([]);
-  return { interceptors: registry.interceptors().filter((definition) => definition.built !== false) };
 }
 
 /** Removes kernel objects and restores the resolver. The caller holds the owner's lock. */

@@ -25,6 +25,7 @@ import { HostWatch } from './host-watch.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
 import { makeNameService } from './run-names.ts';
+import { leftoverDefinitions, recordPlugins } from './run-plugins.ts';
 import { servedNames, servedQuery } from './served-names.ts';
 import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
 import type { ReloadReport, SelectionReport, ServedName, ServedQuery, StatusReport } from './report.ts';
@@ -161,15 +162,16 @@ export class Run {
     // Not awaited yet: threads start while packages load. A failure must not be an unhandled one.
     workers.catch(() => undefined);
     this.#registry = await loadPlugins(configuration.plugins);
-    const built = this.#registry.interceptors().filter((definition) => definition.built !== false);
     const transparent = candidatesOf(configuration, this.#registry.interceptors()).some(
       ({ capabilities }) => capabilities.transparent,
     );
     // Who may not set a mark may not change routes or rules either, so that a run before could not have.
     if (this.#mark !== 0) {
-      const removed = await removeLeftovers(configuration.owner, built, this.#log);
+      const before = await leftoverDefinitions(this.#directory, this.#log);
+      const removed = await removeLeftovers(configuration.owner, before, this.#log);
       if (removed.length > 0) this.#log.warn({ removed }, 'a run before this one had left something behind');
     }
+    recordPlugins(this.#directory, configuration.plugins);
     signal.throwIfAborted();
     if (transparent && this.#mark !== 0 && configuration.capture.onCrash === 'open') {
       const cleanUp = [...process.execArgv, fileURLToPath(CLEANUP_PROCESS), configuration.owner];

@@ -3,7 +3,7 @@
  * started, proved by the canary. `UnsupportedError` and `IneffectiveError` go on to the next one after a clean roll-back;
  * any other failure ends the chain. A named interceptor never falls back; a list is `auto` over exactly these.
  */
-import { IneffectiveError, SelectionError, UnsupportedError, WeirError } from '../api/errors.ts';
+import { isWeirError, SelectionError } from '../api/errors.ts';
 import type { Interceptor, InterceptorDefinition, MissingRequirement, ProbeResult } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
 import type { Configuration } from '../config/model.ts';
@@ -144,14 +144,15 @@ export async function select(
       await trial.run(definition, interceptor);
     } catch (error) {
       last = error;
-      const text = error instanceof WeirError ? error.problem : String(error);
-      const more = error instanceof WeirError ? { remedy: error.remedy } : {};
+      const told = isWeirError(error);
+      const text = told ? error.problem : String(error);
+      const more = told ? { remedy: error.remedy } : {};
       log.warn({ interceptor: definition.id, ...more }, `${definition.id} initialization failed: ${text}`);
-      if (error instanceof UnsupportedError) {
+      if (told && error.code === 'WEIR_UNSUPPORTED') {
         enter(definition, probe.verdict === 'inconclusive' ? 'inconclusive' : 'unsupported', text, more);
         continue;
       }
-      if (error instanceof IneffectiveError) {
+      if (told && error.code === 'WEIR_INEFFECTIVE') {
         enter(definition, 'ineffective', text, more);
         continue;
       }

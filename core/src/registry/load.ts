@@ -2,19 +2,20 @@
  * Loads plugins by explicit names. Nothing is found by scanning: this process is usually root, and a scan of
  * node_modules would run strangers' code with CAP_NET_ADMIN.
  */
-import { stat } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Plugin } from '../api/plugin.ts';
 import { API_VERSION } from '../api/plugin.ts';
-import { PluginError, WeirError } from '../api/errors.ts';
+import { isWeirError, PluginError } from '../api/errors.ts';
 import { directDialer } from '../dialers/direct.ts';
 import { socks5Dialer } from '../dialers/socks5.ts';
 import { BUILT_IN_PACKAGES } from './builtin.ts';
 import { Registry } from './registry.ts';
+import { refuseWritableByOthers } from './trust.ts';
 import { validatePlugin } from './validate.ts';
 
-const WRITABLE_BY_OTHERS = 0o002;
+/** How long a module may take to load: one that awaits forever would end the process without a word. Milliseconds. */
+const IMPORT_TIMEOUT = 20_000;
 
 /** What core itself registers, through the same door as everybody. */
 const CORE: Plugin = {
@@ -29,40 +30,59 @@ function isMissing(error: unknown, name: string): boolean {
   return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && message.includes(`'${name}'`);
 }
 
-/** A file that others may write must not run in a process that may do everything. */
-async function refuseWritable(path: string): Promise<void> {
-  if (process.geteuid?.() !== 0) return;
-  const mode = await stat(path).then(
-    (found) => found.mode,
-    // import() says better what is wrong.
-    () => 0,
-  );
-  if ((mode & WRITABLE_BY_OTHERS) === 0) return;
-  throw new PluginError({
-    problem: `The plugin ${path} may be written by others, and Weir runs as root.`,
-    remedy: `Take the right from them: chmod o-w ${path}.`,
-  });
+/** The entry file of a plugin; undefined where import() will say better what is wrong. */
+function entryOf(name: string): string | undefined {
+  if (isAbsolute(name)) return name;
+  try {
+    const url = import.meta.resolve(name);
+    return url.startsWith('file:') ? fileURLToPath(url) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function importInTime(name: string, specifier: string): Promise<unknown> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const problem = `The plugin ${name} has not loaded within ${IMPORT_TIMEOUT / 1000} s.`;
+    late.reject(new PluginError({ problem, remedy: 'Take the await at the top of its modules out.' }));
+  }, IMPORT_TIMEOUT);
+  try {
+    return await Promise.race([import(specifier), late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function importPlugin(name: string): Promise<unknown> {
-  if (isAbsolute(name)) await refuseWritable(name);
-  const specifier = isAbsolute(name) ? pathToFileURL(name).href : name;
+  const path = isAbsolute(name);
   try {
-    return await import(specifier);
+    return await importInTime(name, path ? pathToFileURL(name).href : name);
   } catch (error) {
-    if (error instanceof WeirError) throw error;
-    const path = isAbsolute(name);
+    if (isWeirError(error)) throw error;
     const missing = isMissing(error, name);
+    const text = (error instanceof Error ? error.message : String(error)).split('\n')[0]?.replace(/\.$/, '');
     throw new PluginError({
-      problem: missing
-        ? `The plugin ${name} is not installed.`
-        : `The plugin ${name} cannot be loaded: ${((error as Error).message ?? String(error)).split('\n')[0]}.`,
+      problem: missing ? `The plugin ${name} is not installed.` : `The plugin ${name} cannot be loaded: ${text}.`,
       remedy: missing
         ? path
           ? 'Give the path of its entry file.'
-          : `Install it: npm install ${name}.`
+          : `Install it beside Weir: npm install ${name}.`
         : 'Update or mend the plugin, or take it out of "plugins".',
       cause: error,
+    });
+  }
+}
+
+/** Workers import the modules of such dialers again, and find the definition by its name. */
+async function checkDialerModules(plugin: Plugin, source: string): Promise<void> {
+  for (const [place, { type, kind, module }] of (plugin.dialers ?? []).entries()) {
+    if (kind === 'route') continue;
+    const exported = (await importInTime(source, module.href)) as { readonly dialer?: { readonly type?: unknown } };
+    if (exported.dialer?.type === type) continue;
+    throw new PluginError({
+      problem: `The plugin ${source} is not usable: dialers[${place}].module does not export the dialer ${type} as "dialer".`,
+      remedy: 'Write `export const dialer = defineDialer({ …, module: new URL(import.meta.url) })`, one to a module.',
     });
   }
 }
@@ -95,7 +115,11 @@ export async function loadPlugins(
   }
   for (const name of new Set(names)) {
     if (builtIn.includes(name)) continue;
-    registry.add(validatePlugin(await importPlugin(name), name), name);
+    const entry = entryOf(name);
+    if (entry !== undefined) refuseWritableByOthers(name, entry);
+    const plugin = validatePlugin(await importPlugin(name), name);
+    await checkDialerModules(plugin, name);
+    registry.add(plugin, name);
   }
   return registry;
 }

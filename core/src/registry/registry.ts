@@ -5,6 +5,7 @@ import type { InterceptorDefinition } from '../api/interceptor.ts';
 import type { Plugin } from '../api/plugin.ts';
 import type { ResolverDefinition } from '../api/resolver.ts';
 import { Container, Tokens } from './container.ts';
+import { guardedDialer, guardedInterceptor, guardedResolver } from './guard.ts';
 
 /** A package that was asked for and is not there. */
 export interface MissingPackage {
@@ -41,9 +42,15 @@ export class Registry {
       throw new PluginError({ problem, remedy: 'Load only one of the two, or rename one.' });
     }
     for (const claim of claims) this.#owners.set(claim, source);
-    for (const definition of plugin.interceptors ?? []) this.#container.add(Tokens.interceptor, definition);
-    for (const definition of plugin.dialers ?? []) this.#container.add(Tokens.dialer, definition);
-    for (const definition of plugin.resolvers ?? []) this.#container.add(Tokens.resolver, definition);
+    for (const definition of plugin.interceptors ?? []) {
+      this.#container.add(Tokens.interceptor, guardedInterceptor(definition, source));
+    }
+    for (const definition of plugin.dialers ?? []) {
+      this.#container.add(Tokens.dialer, guardedDialer(definition, source));
+    }
+    for (const definition of plugin.resolvers ?? []) {
+      this.#container.add(Tokens.resolver, guardedResolver(definition, source));
+    }
     this.#plugins.push({ name: plugin.name, source });
   }
 

@@ -4,6 +4,14 @@ import { API_VERSION, type Plugin } from '../api/plugin.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** Ids that mean something else already. */
+const RESERVED: Readonly<Record<string, readonly string[]>> = {
+  interceptors: ['auto'],
+  dialers: ['reset', 'drop'],
+  resolvers: ['assigned', 'reverse', 'hosts', 'upstream', 'doh-canary'],
+};
+const FIELDS = ['name', 'apiVersion', 'interceptors', 'dialers', 'resolvers'];
+
 function isRecord(value: unknown): value is Fields {
   return (typeof value === 'object' || typeof value === 'function') && value !== null;
 }
@@ -24,6 +32,9 @@ class Checker {
     const value = fields[field];
     if (typeof value !== 'string' || !/^[a-z][a-z0-9-]{0,62}$/.test(value)) {
       this.fail(`${path}.${field}`, 'is no lower-case word', 'Give it a name of a–z, 0–9 and "-".');
+    }
+    if (RESERVED[path.replace(/\[.*/, '')]?.includes(value) === true) {
+      this.fail(`${path}.${field}`, `is "${value}", which means something else already`, 'Give it another name.');
     }
   }
 
@@ -48,8 +59,9 @@ class Checker {
     if (!isRecord(standard) || standard['version'] !== 1 || typeof standard['validate'] !== 'function') {
       this.fail(`${path}.options`, 'is no Standard Schema', 'Give it a schema of zod, valibot or your own, version 1.');
     }
-    if (!(fields['module'] instanceof URL)) {
-      this.fail(`${path}.module`, 'is no URL', 'Set it to new URL(import.meta.url).');
+    const { module } = fields;
+    if (!(module instanceof URL) || module.protocol !== 'file:') {
+      this.fail(`${path}.module`, 'is no URL of a file', 'Set it to new URL(import.meta.url).');
     }
   }
 
@@ -73,6 +85,24 @@ class Checker {
       if (!Array.isArray(value) || (field !== 'owners' && value.length === 0)) {
         this.fail(`${path}.capabilities.${field}`, 'is no list with entries', 'Say what the mechanism can do.');
       }
+    }
+    const { networks, scopes, owners } = capabilities as Readonly<Record<string, readonly unknown[]>>;
+    const allowed = (field: string, values: readonly unknown[], fits: (value: unknown) => boolean, words: string) => {
+      const place = values.findIndex((value) => !fits(value));
+      if (place < 0) return;
+      const what = `is ${JSON.stringify(values[place])}`;
+      this.fail(`${path}.capabilities.${field}[${place}]`, what, `Make it one of ${words}.`);
+    };
+    const isNetwork = (value: unknown) =>
+      isRecord(value) &&
+      [4, 6].includes(value['family'] as number) &&
+      ['tcp', 'udp'].includes(String(value['protocol']));
+    allowed('networks', networks ?? [], isNetwork, "{ family: 4 or 6, protocol: 'tcp' or 'udp' }");
+    for (const [field, values, words] of [
+      ['scopes', scopes, ['output', 'forward', 'explicit']],
+      ['owners', owners, ['uid', 'gid', 'cgroup']],
+    ] as const) {
+      allowed(field, values ?? [], (value) => words.some((word) => word === value), words.join(', '));
     }
     for (const field of ['transparent', 'preservesSource']) {
       if (typeof (capabilities as Fields)[field] !== 'boolean') {
@@ -110,8 +140,11 @@ export function validatePlugin(exported: unknown, source: string): Plugin {
   const checker: Checker = new Checker(source);
   const plugin = isRecord(exported) ? exported['default'] : undefined;
   if (!isRecord(plugin)) {
-    checker.fail('the default export', 'is missing', 'Write: export default definePlugin({ … }).');
+    const what = plugin === undefined ? 'is missing' : 'is no object';
+    checker.fail('the default export', what, 'Write: export default definePlugin({ … }).');
   }
+  const unknown = Object.keys(plugin).find((key) => !FIELDS.includes(key));
+  if (unknown !== undefined) checker.fail(unknown, 'is no field of a plugin', `Use ${FIELDS.join(', ')}.`);
   if (typeof plugin['name'] !== 'string' || plugin['name'] === '') {
     checker.fail('name', 'is no text', "Set it to the package's name.");
   }

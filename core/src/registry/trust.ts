@@ -1,0 +1,172 @@
+/**
+ * Who may write the code of a plugin. A process with privileges must not run what somebody else can change: not the entry
+ * file, not the rest of its package, not the packages that it depends on, not a directory or link on the way to them.
+ *
+ * Nobody is refused who can change Weir itself already: a directory above Weir's own installation is not looked at, and
+ * the owner of that installation may own plugins. So `sudo` works with an installation in one's own home.
+ */
+import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync, type Stats } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PluginError } from '../api/errors.ts';
+import { hasCapability } from '../sys/capabilities.ts';
+
+const GROUP_WRITE = 0o020;
+const OTHERS_WRITE = 0o002;
+const STICKY = 0o1000;
+/** As many links in one path as the kernel follows (path_resolution(7)). */
+const MAX_LINKS = 40;
+/** Files and directories of one plugin with all that it depends on. */
+const MAX_ENTRIES = 50_000;
+/** What a file belongs to whose owner does not exist in this user namespace (user_namespaces(7)). */
+const OVERFLOW_UID = 65_534;
+
+const OWN_PACKAGE = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
+
+/** Whether code that this process runs can do what its user's other code cannot. */
+function isPrivileged(): boolean {
+  return process.geteuid?.() === 0 || hasCapability('CAP_NET_ADMIN');
+}
+
+/** Outside of the first user namespace an unknown owner is mostly root. */
+function isNestedUserNamespace(): boolean {
+  try {
+    return readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/).join(' ') !== '0 0 4294967295';
+  } catch {
+    return false;
+  }
+}
+
+class Inspection {
+  readonly #plugin: string;
+  readonly #fine = new Set<string>();
+  readonly #owners: ReadonlySet<number>;
+  readonly #groups: ReadonlySet<number>;
+  #entries = 0;
+
+  constructor(plugin: string) {
+    this.#plugin = plugin;
+    const own = statSync(OWN_PACKAGE);
+    this.#owners = new Set([0, process.geteuid?.() ?? 0, own.uid, ...(isNestedUserNamespace() ? [OVERFLOW_UID] : [])]);
+    this.#groups = new Set((own.mode & GROUP_WRITE) === 0 ? [] : [own.gid]);
+    for (let above = OWN_PACKAGE; ; above = dirname(above)) {
+      this.#fine.add(above);
+      if (above === dirname(above)) break;
+    }
+  }
+
+  /** Every directory, link and file on the way to `path`, as the kernel walks it. Returns where the way ends. */
+  way(path: string): string {
+    const rest = resolve(path).split(sep).filter(Boolean);
+    let at: string = sep;
+    this.#look(at);
+    for (let links = 0; rest.length > 0;) {
+      const next = join(at, rest.shift() as string);
+      const found = this.#look(next);
+      if (found?.isSymbolicLink() !== true) {
+        at = next;
+        continue;
+      }
+      if (++links > MAX_LINKS) this.#fail(next, 'is a link that leads nowhere', `Remove the link ${next}.`);
+      const target = resolve(at, readlinkSync(next));
+      rest.unshift(...target.split(sep).filter(Boolean));
+      at = sep;
+    }
+    return at;
+  }
+
+  /** All of the package that `path` is in, and of the packages that it names. */
+  package(path: string): void {
+    const root = packageOf(path);
+    if (root === undefined || root === OWN_PACKAGE) return;
+    if (this.#fine.has(`${root}/*`)) return;
+    this.#fine.add(`${root}/*`);
+    this.#tree(root);
+    for (const name of dependenciesOf(root)) {
+      for (let above = root; ; above = dirname(above)) {
+        const place = join(above, 'node_modules', name);
+        if (lstatSync(place, { throwIfNoEntry: false }) !== undefined) {
+          this.package(join(this.way(place), 'package.json'));
+          break;
+        }
+        if (above === dirname(above)) break;
+      }
+    }
+  }
+
+  #tree(directory: string): void {
+    for (const entry of readdirSync(directory, { withFileTypes: true })) {
+      const path = join(directory, entry.name);
+      if (path === OWN_PACKAGE) continue;
+      if (++this.#entries > MAX_ENTRIES) {
+        const remedy = 'Install the plugin by itself, with nothing but what it depends on.';
+        this.#fail(directory, `has more than ${MAX_ENTRIES} files around it that would have to be looked at`, remedy);
+      }
+      if (entry.isSymbolicLink()) this.way(path);
+      else this.#look(path);
+      if (entry.isDirectory()) this.#tree(path);
+    }
+  }
+
+  /** Undefined where there is nothing: import() says better what is wrong. */
+  #look(path: string): Stats | undefined {
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found === undefined || this.#fine.has(path)) return found;
+    if (!this.#owners.has(found.uid)) {
+      const remedy = `Give it to root: chown root ${path}; or install the plugin where only root may write.`;
+      this.#fail(path, `belongs to the user ${found.uid}`, remedy);
+    }
+    // A link has no mode of its own; what is in a sticky directory only its owner can replace.
+    if (!found.isSymbolicLink() && !(found.isDirectory() && (found.mode & STICKY) !== 0)) {
+      if ((found.mode & OTHERS_WRITE) !== 0) {
+        this.#fail(path, 'may be written by others', `Take the right from them: chmod o-w ${path}.`);
+      }
+      if ((found.mode & GROUP_WRITE) !== 0 && !this.#groups.has(found.gid)) {
+        this.#fail(
+          path,
+          `may be written by the group ${found.gid}`,
+          `Take the right from the group: chmod g-w ${path}.`,
+        );
+      }
+    }
+    this.#fine.add(path);
+    return found;
+  }
+
+  #fail(path: string, what: string, remedy: string): never {
+    const who = process.geteuid?.() === 0 ? 'runs as root' : 'has CAP_NET_ADMIN';
+    throw new PluginError({
+      problem: `The plugin ${this.#plugin} is not loaded: ${path} ${what}, and Weir ${who}.`,
+      remedy,
+    });
+  }
+}
+
+/** The nearest directory with a package.json, as Node looks for it. */
+function packageOf(path: string): string | undefined {
+  for (let above = dirname(path); ; above = dirname(above)) {
+    if (lstatSync(join(above, 'package.json'), { throwIfNoEntry: false }) !== undefined) return above;
+    if (above === dirname(above)) return undefined;
+  }
+}
+
+function dependenciesOf(root: string): readonly string[] {
+  try {
+    const json = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>;
+    return ['dependencies', 'optionalDependencies', 'peerDependencies'].flatMap((key) => Object.keys(json[key] ?? {}));
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Does nothing in a process without privileges.
+ * @param plugin as the user named it
+ * @param entry the file that would be imported; absolute
+ * @throws PluginError with the path that others may write, and how to take the right from them
+ */
+export function refuseWritableByOthers(plugin: string, entry: string): void {
+  if (!isPrivileged()) return;
+  const inspection = new Inspection(plugin);
+  inspection.package(inspection.way(entry));
+}

@@ -1,0 +1,74 @@
+/** A process with privileges runs no code that others may write, wherever on the way the right to write is. */
+import { chmodSync, chownSync, lchownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { loadPlugins } from '../../src/registry/load.ts';
+
+const SOMEBODY = 12_345;
+
+describe.runIf(process.geteuid?.() === 0)('as root', () => {
+  let root = '';
+  const ran = globalThis as { weirPluginRan?: number };
+
+  beforeEach(() => {
+    ran.weirPluginRan = 0;
+    root = mkdtempSync(join(tmpdir(), 'weir-trust-'));
+    for (const directory of ['a/package/dist', 'a/node_modules/dependency', 'b']) {
+      mkdirSync(join(root, directory), { recursive: true });
+    }
+    const json = { name: 'weir-plugin-x', type: 'module', dependencies: { dependency: '1' } };
+    write('a/package/package.json', JSON.stringify(json));
+    write('a/package/dist/index.js', `globalThis.weirPluginRan++;\nexport default { name: 'x', apiVersion: 1 };\n`);
+    write('a/package/dist/other.js', '');
+    write('a/node_modules/dependency/package.json', '{ "name": "dependency" }');
+    write('a/node_modules/dependency/index.js', '');
+    symlinkSync('../a/package', join(root, 'b/link'));
+  });
+  afterEach(() => rmSync(root, { recursive: true }));
+
+  const at = (path: string) => join(root, path);
+  function write(path: string, text: string): void {
+    writeFileSync(at(path), text, { mode: 0o644 });
+  }
+
+  test('a package that only root may write is loaded, through a link and below a sticky /tmp', async () => {
+    await loadPlugins([at('b/link/dist/index.js')], []);
+    expect(ran.weirPluginRan).toBe(1);
+  });
+
+  test.each<readonly [string, string, 'mode' | 'group' | 'owner']>([
+    ['the file', 'a/package/dist/index.js', 'mode'],
+    ['the file, by its group', 'a/package/dist/index.js', 'group'],
+    ['the file, as its owner', 'a/package/dist/index.js', 'owner'],
+    ['its directory', 'a/package/dist', 'mode'],
+    ['a directory above', 'a', 'mode'],
+    ['a directory above, by its group', 'a', 'group'],
+    ['a directory above, as its owner', 'a', 'owner'],
+    ['the directory of a link', 'b', 'mode'],
+    ['a link, as its owner', 'b/link', 'owner'],
+    ['where a link leads', 'a/package', 'mode'],
+    ['another file of the package', 'a/package/dist/other.js', 'mode'],
+    ['its package.json', 'a/package/package.json', 'owner'],
+    ['a package that it depends on', 'a/node_modules/dependency', 'mode'],
+    ['a file of a package that it depends on', 'a/node_modules/dependency/index.js', 'group'],
+  ])('not when somebody else may write %s', async (_, path, how) => {
+    if (how === 'owner') lchownSync(at(path), SOMEBODY, 0);
+    if (how === 'mode') chmodSync(at(path), path.includes('.') ? 0o646 : 0o757);
+    if (how === 'group') {
+      chownSync(at(path), 0, SOMEBODY);
+      chmodSync(at(path), path.includes('.') ? 0o664 : 0o775);
+    }
+    const plugin = at('b/link/dist/index.js');
+    await expect(loadPlugins([plugin], [])).rejects.toMatchObject({
+      code: 'WEIR_PLUGIN',
+      problem: expect.stringMatching(
+        `^The plugin ${plugin} is not loaded: ${at(path)} (may be written by|belongs to the user ${SOMEBODY}).* runs as root\\.$`,
+      ),
+      remedy: expect.stringContaining(
+        { mode: `chmod o-w ${at(path)}`, group: `chmod g-w ${at(path)}`, owner: `chown root ${at(path)}` }[how],
+      ),
+    });
+    expect(ran.weirPluginRan).toBe(0);
+  });
+});
