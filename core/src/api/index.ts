@@ -5,6 +5,7 @@ export * from './errors.ts';
 export * from './flow.ts';
 export * from './host.ts';
 export * from './interceptor.ts';
+export * from './keyed-options.ts';
 export * from './listener.ts';
 export * from './logger.ts';
 export * from './nat-table.ts';

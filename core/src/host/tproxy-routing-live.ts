@@ -3,10 +3,9 @@ import type { Family } from '../api/flow.ts';
 import type { HostChange, HostNumbers } from '../api/host.ts';
 import type { Drift, PlanInput } from '../api/interceptor.ts';
 import { formatPrefix, prefixContains } from '../capture/address.ts';
-import { NETLINK_ROUTE } from '../sys/netlink/constants.ts';
 import { listRoutes, type Route, routeAddition, routeRemoval } from '../sys/netlink/route.ts';
 import { formatRule, listRules, type RoutingRule, ruleAddition, ruleRemoval } from '../sys/netlink/rule.ts';
-import { NetlinkError, type NetlinkRequest, NetlinkSocket } from '../sys/netlink/socket.ts';
+import { type NetlinkRequest, settleAll, withRouteSocket } from '../sys/netlink/socket.ts';
 import {
   deliveryTable,
   describeRoute,
@@ -27,19 +26,6 @@ const EEXIST = 17;
  */
 const RETIRED_ROUTES = 1024;
 
-function withSocket<T>(use: (socket: NetlinkSocket) => T): T {
-  using socket = new NetlinkSocket(NETLINK_ROUTE);
-  return use(socket);
-}
-
-/** Sends all; throws the first refusal that is not among the tolerated. */
-function settle(socket: NetlinkSocket, requests: readonly NetlinkRequest[], tolerated: readonly number[] = []): void {
-  const refused = socket
-    .settle(requests)
-    .find((error) => error && !(error instanceof NetlinkError && tolerated.includes(error.errno)));
-  if (refused) throw refused;
-}
-
 /** `ip rule 9500`, `ip -6 rule 9500`. */
 function ruleName({ family, preference }: Pick<RoutingRule, 'family' | 'preference'>): string {
   return `ip ${family === 6 ? '-6 ' : ''}rule ${preference}`;
@@ -52,7 +38,7 @@ function tableNameOf(family: Family, table: number): string {
 
 /** Adds routes; takes back what it added when it throws. */
 function addRoutes(routes: readonly Route[]): void {
-  withSocket((socket) => {
+  withRouteSocket((socket) => {
     const outcome = socket.settle(routes.map(addition));
     const refused = outcome.find((error) => error !== undefined);
     if (!refused) return;
@@ -62,20 +48,20 @@ function addRoutes(routes: readonly Route[]): void {
 }
 
 function addRule(rule: RoutingRule): void {
-  withSocket((socket) => settle(socket, [ruleAddition(rule)]));
+  withRouteSocket((socket) => settleAll(socket, [ruleAddition(rule)]));
 }
 
 /** No error when it is not there. */
 function removeRule(rule: RoutingRule): void {
-  withSocket((socket) => settle(socket, [ruleRemoval(rule)], [ENOENT]));
+  withRouteSocket((socket) => settleAll(socket, [ruleRemoval(rule)], [ENOENT]));
 }
 
 /** Removes the routes of Weir from one table. @returns how many there were. */
 function emptyTable(family: Family, table: number, protocol: number): number {
-  return withSocket((socket) => {
+  return withRouteSocket((socket) => {
     const routes = listRoutes(socket, family, table).filter((route) => route.protocol === protocol);
     const removals = routes.map((route) => routeRemoval(route, 'lo'));
-    settle(socket, removals, [ESRCH, ENOENT]);
+    settleAll(socket, removals, [ESRCH, ENOENT]);
     return routes.length;
   });
 }
@@ -83,7 +69,7 @@ function emptyTable(family: Family, table: number, protocol: number): number {
 /** Rules of Weir with numbers of this owner. */
 function ownRules(family: Family, numbers: HostNumbers): readonly RoutingRule[] {
   const inBlock = (value: number, first: number) => value >= first && value < first + 16;
-  return withSocket((socket) =>
+  return withRouteSocket((socket) =>
     listRules(socket, family).filter(
       (rule) =>
         rule.protocol === numbers.protocolId &&
@@ -96,7 +82,7 @@ function ownRules(family: Family, numbers: HostNumbers): readonly RoutingRule[] 
 
 /** Numbers of this owner's tables that hold routes of Weir. */
 function ownTables(family: Family, numbers: HostNumbers): readonly number[] {
-  return withSocket((socket) => {
+  return withRouteSocket((socket) => {
     const tables = listRoutes(socket, family)
       .filter((route) => route.protocol === numbers.protocolId)
       .map((route) => route.table)
@@ -176,19 +162,19 @@ export class LiveTproxyRouting {
     const isInTheWay = (route: Route) => route.type === 'throw' || destinations.has(destinationKey(route));
     const inTheWay = unwanted.filter(([, route]) => isInTheWay(route));
     const gone = inTheWay.map(([, route]) => route);
-    withSocket((socket) => settle(socket, gone.map(removal), [ESRCH]));
+    withRouteSocket((socket) => settleAll(socket, gone.map(removal), [ESRCH]));
     try {
       addRoutes(added.map(([, route]) => route));
     } catch (error) {
-      withSocket((socket) => settle(socket, gone.map(addition), [EEXIST]));
+      withRouteSocket((socket) => settleAll(socket, gone.map(addition), [EEXIST]));
       throw error;
     }
     return {
       undo: () => {
         const fresh = added.map(([, route]) => route);
-        withSocket((socket) => {
-          settle(socket, fresh.map(removal), [ESRCH]);
-          settle(socket, gone.map(addition), [EEXIST]);
+        withRouteSocket((socket) => {
+          settleAll(socket, fresh.map(removal), [ESRCH]);
+          settleAll(socket, gone.map(addition), [EEXIST]);
         });
       },
       commit: () => {
@@ -196,8 +182,8 @@ export class LiveTproxyRouting {
         if (unwanted.length === 0 && added.length === 0) return;
         const retired = unwanted.filter(([, route]) => !isInTheWay(route));
         const dropped = retired.slice(0, Math.max(0, retired.length - RETIRED_ROUTES));
-        withSocket((socket) =>
-          settle(
+        withRouteSocket((socket) =>
+          settleAll(
             socket,
             dropped.map(([, route]) => removal(route)),
             [ESRCH],
@@ -220,14 +206,14 @@ export class LiveTproxyRouting {
     for (const { family, table } of this.#scopes()) {
       if (objects.has(tableNameOf(family, table))) this.#repairTable(family, table);
     }
-    withSocket((socket) => {
+    withRouteSocket((socket) => {
       for (const rule of this.#rules) {
         if (!objects.has(ruleName(rule))) continue;
         const wrong = listRules(socket, rule.family).filter(
           (each) => each.preference === rule.preference && each.protocol === rule.protocol,
         );
-        settle(socket, wrong.map(ruleRemoval), [ENOENT]);
-        settle(socket, [ruleAddition(rule)]);
+        settleAll(socket, wrong.map(ruleRemoval), [ENOENT]);
+        settleAll(socket, [ruleAddition(rule)]);
       }
     });
   }
@@ -270,7 +256,7 @@ export class LiveTproxyRouting {
   }
 
   #routeDrift(): readonly Drift[] {
-    return withSocket((socket) =>
+    return withRouteSocket((socket) =>
       this.#scopes().flatMap(({ family, table }): readonly Drift[] => {
         const expected = this.#expectedRoutes(family, table);
         const found = new Map(listRoutes(socket, family, table).map((route) => [routeKey(route), route]));
@@ -293,15 +279,15 @@ export class LiveTproxyRouting {
   }
 
   #repairTable(family: Family, table: number): void {
-    withSocket((socket) => {
+    withRouteSocket((socket) => {
       const expected = this.#expectedRoutes(family, table);
       const found = listRoutes(socket, family, table);
       const extra = found.filter((route) => !expected.has(routeKey(route)));
       const removals = extra.map((route) => routeRemoval(route, 'lo'));
-      settle(socket, removals, [ESRCH]);
+      settleAll(socket, removals, [ESRCH]);
       const keys = new Set(found.map(routeKey));
       const lost = [...expected].filter(([key]) => !keys.has(key)).map(([, route]) => route);
-      settle(socket, lost.map(addition), [EEXIST]);
+      settleAll(socket, lost.map(addition), [EEXIST]);
     });
   }
 }

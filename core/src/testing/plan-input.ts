@@ -1,5 +1,6 @@
 /** Plan inputs for tests: from a few lines about services to what core would pass to an interceptor. */
 import { FIRST_SERVICE, type Canary } from '../api/capture.ts';
+import type { Family, Protocol } from '../api/flow.ts';
 import type { HostFacts, HostNumbers } from '../api/host.ts';
 import type { PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint } from '../api/point.ts';
@@ -36,17 +37,22 @@ export interface TestService {
   readonly name?: string;
 }
 
-/** A transparent TCP point on the loopback address. */
-export function tcpPoint(family: 4 | 6, port: number, fd = -1): BoundPoint {
+/** A transparent point on the loopback address. @param fd of its socket. */
+export function testPoint(family: Family, port: number, fd = -1, protocol: Protocol = 'tcp'): BoundPoint {
   return {
-    id: `tcp${family}`,
-    network: { family, protocol: 'tcp' },
+    id: `${protocol}${family}`,
+    network: { family, protocol },
     bind: { address: family === 4 ? '127.0.0.1' : '::1', port: 0 },
     transparent: true,
     original: { via: 'socket-name' },
     port,
     fds: [fd],
   };
+}
+
+/** The same, of TCP. */
+export function tcpPoint(family: Family, port: number, fd = -1): BoundPoint {
+  return testPoint(family, port, fd);
 }
 
 /** Parts of a {@link CaptureInput}, with exclusions as text. */

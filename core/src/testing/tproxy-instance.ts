@@ -1,6 +1,6 @@
 /**
- * A TPROXY interceptor in the thread's own namespace, with listeners that accept what it steers: for tests of what a
- * single connection meets.
+ * An interceptor that steers to transparent sockets, in the thread's own namespace, with listeners that accept what it
+ * steers: for tests of what a single connection meets.
  */
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import { hostFacts } from '../host/facts.ts';
@@ -53,7 +53,7 @@ export class TproxyInstance implements AsyncDisposable {
 
   /** An input for these services on this host as it is now. */
   input(services: readonly TestService[], more: Partial<PlanInput> = {}, capture: TestCapture = {}): PlanInput {
-    const points = [...this.#ports].map(([family, port]) => tcpPoint(family, port));
+    const points = [...this.#ports].map(([family, port]) => tcpPoint(family, port, this.listeners[family]));
     return testPlanInput(services, { facts: hostFacts(), points, ...this.#input, ...more }, capture);
   }
 

@@ -1,6 +1,6 @@
 /** @weir/ebpf-sklookup: captures by an sk_lookup BPF program on the network namespace. Priority 300. */
-import { API_VERSION, defineInterceptor, definePlugin } from '@weir/core';
-import { cleanUp } from './clean-up.ts';
+import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin } from '@weir/core';
+import { deviceName } from './anchor.ts';
 import { SkLookupInterceptor } from './interceptor.ts';
 import { skLookupOptions } from './options.ts';
 import { planOf } from './plan.ts';
@@ -26,7 +26,7 @@ export const ebpfSklookup = defineInterceptor({
   points: pointsOn,
   plan: planOf,
   create: (context, options) => new SkLookupInterceptor(context, options),
-  cleanUp: async (context) => cleanUp(context),
+  cleanUp: async (context) => cleanUpRoutes(context, deviceName(context.numbers)),
 });
 
 export default definePlugin({ name: '@weir/ebpf-sklookup', apiVersion: API_VERSION, interceptors: [ebpfSklookup] });

@@ -2,27 +2,32 @@
 import {
   type BoundPoint,
   type Drift,
-  type Family,
+  familiesOf,
+  type FamilyRouting,
   type HostChange,
   hostFacts,
   type Interceptor,
   type InterceptorContext,
+  LiveRouting,
+  type OwnSources,
+  ownSources,
+  placementsOf,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
+  type RoutingOptions,
+  routingOf,
+  updateRouting,
 } from '@weir/core';
 import { RouteMonitor } from '@weir/core/sys';
-import { Anchor } from './anchor.ts';
+import { Anchor, deviceName } from './anchor.ts';
 import { namedOwnAddresses, refuseUnsupported } from './limits.ts';
 import { LiveMaps } from './live-maps.ts';
-import { emptyTables, LiveRouting, removeRules, rulesName, tablesName } from './live-routing.ts';
-import { familiesOf, mapContentOf } from './map-content.ts';
+import { mapContentOf } from './map-content.ts';
 import type { SkLookupOptions } from './options.ts';
-import { deviceName, type OwnSources, ownSources } from './own-sources.ts';
-import type { Placement } from './placement.ts';
+import { ID } from './plan.ts';
 import { pointsOn } from './points.ts';
 import { probe } from './probe.ts';
-import { routingOf } from './routing.ts';
 import { SkLookup } from './sk-lookup.ts';
 
 interface Loaded {
@@ -74,15 +79,15 @@ export class SkLookupInterceptor implements Interceptor {
     const content = mapContentOf(input);
     refuseUnsupported(input, content);
     const { numbers } = input;
-    const families = familiesOf(input);
-    const anchor = new Anchor(deviceName(numbers), this.#sources, families, input.onCrash === 'closed');
-    const routing = routingOf(input, this.#sources).map(
-      (each) => new LiveRouting(each, numbers, this.#sources, () => anchor.index),
-    );
+    const source = this.#sources;
+    const device = { name: deviceName(numbers), families: familiesOf(input), sources: source };
+    const anchor = new Anchor(device, input.onCrash === 'closed');
+    const style = () => ({ type: 'local', device: anchor.index, source }) as const;
+    const routing = this.#routingOf(input).map((each) => new LiveRouting(each, numbers, style));
     loaded.maps.setPoints(input.points);
     loaded.maps.apply(content);
     try {
-      for (const change of this.#startChanges(input, loaded, { anchor, routing })) {
+      for (const change of this.#startChanges(loaded, { anchor, routing })) {
         signal.throwIfAborted();
         // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
         await this.#context.host.change(change);
@@ -193,40 +198,30 @@ export class SkLookupInterceptor implements Interceptor {
     return this.#running;
   }
 
+  #routingOf(input: PlanInput, options: RoutingOptions = {}): readonly FamilyRouting[] {
+    return routingOf(input, { id: ID, sources: this.#sources }, options);
+  }
+
   /** Maps, then routes: what is brought here finds its entry, and what is no longer wanted is taken all the same. */
   #update(input: PlanInput, draining: boolean): void {
     const { routing } = this.#started();
     const loaded = this.#load();
     const content = mapContentOf(input, draining);
     refuseUnsupported(input, content);
-    const placements = new Map<Family, Placement>(routing.map((each) => [each.family, each.current.placement]));
-    const next = new Map(
-      routingOf(input, this.#sources, { draining, placements }).map((each) => [each.family, each] as const),
-    );
-    const before = routing.map((each) => ({ each, current: each.current }));
+    const next = this.#routingOf(input, { draining, placements: placementsOf(routing) });
     const previous = this.#input as PlanInput;
     loaded.maps.apply(content);
     try {
-      for (const { each } of before) {
-        const wanted = next.get(each.family);
-        // A family that was switched off on the host has lost its routes by that.
-        if (wanted) each.update(wanted);
-      }
+      updateRouting(routing, next);
     } catch (error) {
       loaded.maps.apply(mapContentOf(previous, this.#draining));
-      for (const { each, current } of before) if (each.current !== current) each.update(current);
       throw error;
     }
     this.#input = input;
   }
 
   /** Device, program, routes, rules: nothing is steered before it can arrive. */
-  #startChanges(
-    input: PlanInput,
-    { program }: Loaded,
-    { anchor, routing }: Omit<Running, 'monitor'>,
-  ): readonly HostChange[] {
-    const { numbers } = input;
+  #startChanges({ program }: Loaded, { anchor, routing }: Omit<Running, 'monitor'>): readonly HostChange[] {
     const device: HostChange = {
       id: `device ${anchor.name}`,
       describe: `make the device ${anchor.name} with the addresses of captured flows`,
@@ -240,21 +235,8 @@ export class SkLookupInterceptor implements Interceptor {
       do: () => program.attach(),
       undo: () => program.detach(),
     };
-    const tables = routing.map((each): HostChange => ({
-      id: tablesName(each.family, numbers),
-      describe: `add IPv${each.family} routes to ${each.current.tables.size} tables from ${numbers.table} on`,
-      undoData: { kind: 'routes', family: each.family, table: numbers.table, protocol: numbers.protocolId },
-      do: () => each.addTables(),
-      undo: () => void emptyTables(each.family, numbers),
-    }));
-    const rules = routing.map((each): HostChange => ({
-      id: rulesName(each.family, numbers),
-      describe: `add ${each.current.rules.length} IPv${each.family} rules from preference ${numbers.preference} on`,
-      undoData: { kind: 'rules', family: each.family, preference: numbers.preference, protocol: numbers.protocolId },
-      do: () => each.addRules(),
-      undo: () => void removeRules(each.family, numbers),
-    }));
-    return [device, link, ...tables, ...rules];
+    const changes = routing.map((each) => each.changes());
+    return [device, link, ...changes.map(({ tables }) => tables), ...changes.map(({ rules }) => rules)];
   }
 
   async #undoAll(): Promise<void> {

@@ -3,7 +3,19 @@
  * before anything refers to them and never changed while something does; prefixes are changed in an order in which each
  * flow is answered by the old content or the new one, never by a mixture.
  */
-import { type BoundPoint, type Drift, formatPrefix, type Prefix, type Protocol, UnsupportedError } from '@weir/core';
+import {
+  type BoundPoint,
+  type Drift,
+  formatPrefix,
+  keyOf,
+  type OwnSources,
+  type PortClass,
+  type PortRange,
+  type Prefix,
+  type PrefixKey,
+  type Protocol,
+  UnsupportedError,
+} from '@weir/core';
 import { BpfMap } from './bpf-map.ts';
 import type { MapContent, PrefixEntry } from './map-content.ts';
 import {
@@ -23,9 +35,6 @@ import {
   u32,
   u64,
 } from './map-encoding.ts';
-import type { OwnSources } from './own-sources.ts';
-import type { PortClass, PortRange } from './port-class.ts';
-import { keyOf, type PrefixKey } from './prefix-key.ts';
 import { RangeStore } from './range-store.ts';
 import type { SkLookup } from './sk-lookup.ts';
 

@@ -2,17 +2,21 @@
 import {
   type CaptureRow,
   comparePrefixes,
+  familiesOf,
   type Family,
   formatPrefix,
+  keyOf,
+  NOTHING,
+  ownAddressTest,
   parsePrefix,
   type PlanInput,
+  type PortClass,
+  PortClasses,
   type Prefix,
   prefixBounds,
-  prefixContains,
-  type Protocol,
+  type PrefixKey,
+  protocolsOf,
 } from '@weir/core';
-import { keyOf, type PrefixKey } from './prefix-key.ts';
-import { NOTHING, type PortClass, PortClasses } from './port-class.ts';
 
 /** One entry of the prefix tries. */
 export interface PrefixEntry {
@@ -34,20 +38,6 @@ export interface MapContent {
 
 const LOOPBACK: readonly Prefix[] = [parsePrefix('127.0.0.0/8'), parsePrefix('::1/128')];
 
-/** The protocols that a family has capture points for on this host. */
-export function protocolsOf(
-  { points, facts }: Pick<PlanInput, 'points' | 'facts'>,
-  family: Family,
-): ReadonlySet<Protocol> {
-  if (family === 6 && !facts.ipv6) return new Set();
-  return new Set(points.filter(({ network }) => network.family === family).map(({ network }) => network.protocol));
-}
-
-/** The families that there is a capture point for. */
-export function familiesOf(input: Pick<PlanInput, 'points' | 'facts'>): readonly Family[] {
-  return ([4, 6] as const).filter((family) => protocolsOf(input, family).size > 0);
-}
-
 /** Whether it steers anything of an address of this host. */
 export function isNamedOwn({ own, class: each }: PrefixEntry): boolean {
   return own && each !== NOTHING;
@@ -56,16 +46,6 @@ export function isNamedOwn({ own, class: each }: PrefixEntry): boolean {
 function ownPrefixes({ ownAddresses }: Pick<PlanInput['facts'], 'ownAddresses'>): readonly Prefix[] {
   const all = [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
   return [...new Map(all.map((prefix) => [keyOf(prefix), prefix])).values()];
-}
-
-/** Tells whether a prefix lies within one of the host's own addresses. */
-export function ownAddressTest(facts: Pick<PlanInput['facts'], 'ownAddresses'>): (prefix: Prefix) => boolean {
-  const inside = ownPrefixes(facts);
-  const single = new Set(inside.map(keyOf));
-  const wide = inside.filter(({ family, length }) => length < (family === 4 ? 32 : 128));
-  return (prefix) =>
-    single.has(keyOf(prefix)) ||
-    wide.some((own) => own.length <= prefix.length && prefixContains(own, prefix.family, prefix.address));
 }
 
 /**

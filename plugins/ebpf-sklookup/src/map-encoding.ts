@@ -1,6 +1,5 @@
 /** Keys and values of the maps, byte by byte as bpf/sklookup.bpf.c has them. Little-endian hosts only. */
-import { addressToBytes, type Family, numberToAddress, type Prefix } from '@weir/core';
-import type { OwnSources } from './own-sources.ts';
+import { addressToBytes, type Family, numberToAddress, type OwnSources, type Prefix } from '@weir/core';
 
 export const SETTINGS_LENGTH = 24;
 

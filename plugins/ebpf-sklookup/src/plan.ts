@@ -1,11 +1,24 @@
 /** What `start` makes, as text: the program and its maps in words, the rest in the notation of ip(8). Pure. */
-import { type Plan, type PlanInput, type PlanStep } from '@weir/core';
-import { formatRoute, formatRule } from '@weir/core/sys';
+import {
+  familiesOf,
+  type FamilyRouting,
+  fateLine,
+  ipTool,
+  type OwnSources,
+  ownSources,
+  type Plan,
+  type PlanInput,
+  type PlanStep,
+  routingLines,
+  routingOf,
+  sourceLine,
+} from '@weir/core';
+import { deviceName } from './anchor.ts';
 import { refuseUnsupported } from './limits.ts';
-import { describeContent, familiesOf, mapContentOf } from './map-content.ts';
+import { describeContent, mapContentOf } from './map-content.ts';
 import type { SkLookupOptions } from './options.ts';
-import { deviceName, type OwnSources, ownSources } from './own-sources.ts';
-import { type FamilyRouting, routingOf } from './routing.ts';
+
+export const ID = 'ebpf-sklookup';
 
 function bpfStep(input: PlanInput, sources: OwnSources): PlanStep {
   const content = mapContentOf(input);
@@ -23,53 +36,34 @@ function bpfStep(input: PlanInput, sources: OwnSources): PlanStep {
 }
 
 /** Commands that bring the device; `tuntap add` makes one that stays. */
-function deviceLines(input: PlanInput, device: string): readonly string[] {
-  const how =
-    input.onCrash === 'open'
-      ? '# Without a process that holds it the device goes, and its addresses and routes with it.'
-      : '# The device stays when the process is killed, and with it what blocks the captured destinations.';
+function deviceLines({ onCrash }: PlanInput, device: string): readonly string[] {
   return [
-    how,
+    fateLine(onCrash),
     `tuntap add dev ${device} mode tun`,
     `link set dev ${device} addrgenmode none`,
     `link set dev ${device} up`,
   ];
 }
 
-function ipStep(input: PlanInput, routing: FamilyRouting, sources: OwnSources, first: boolean): PlanStep {
-  const { family, tables, rules } = routing;
+function familyStep(input: PlanInput, routing: FamilyRouting, source: OwnSources, first: readonly string[]): PlanStep {
+  const { family } = routing;
   const device = deviceName(input.numbers);
-  const address =
-    family === 4
-      ? `address add ${sources[4]}/32 dev ${device} scope host noprefixroute`
-      : `address add ${sources[6]}/128 dev ${device} preferred_lft 0 nodad noprefixroute`;
-  const protocol = input.numbers.protocolId;
-  const routes = [...tables].flatMap(([table, entries]) =>
-    [...entries.values()].map(({ prefix, local }) =>
-      local
-        ? formatRoute(
-            { type: 'local', destination: prefix, table, device: 1, source: sources[family], protocol },
-            device,
-          )
-        : formatRoute({ type: 'throw', destination: prefix, table, protocol }),
-    ),
-  );
   const lines = [
-    ...(first ? deviceLines(input, device) : []),
-    address,
-    ...routes.map((route) => `route add ${route}`),
-    ...rules.map((rule) => `rule add ${formatRule(rule)}`),
+    ...first,
+    sourceLine(family, source, device),
+    ...routingLines(routing, input.numbers, { type: 'local', device, source }),
   ];
-  return { tool: family === 4 ? 'ip' : 'ip -6', text: `${lines.join('\n')}\n` };
+  return { tool: ipTool(family), text: `${lines.join('\n')}\n` };
 }
 
 /** Device, program, routes; the rules that steer come last. */
 export function planOf(input: PlanInput, options: SkLookupOptions): Plan {
   const sources = ownSources(input.numbers, options);
   const bpf = bpfStep(input, sources);
-  const routing = routingOf(input, sources);
+  const device = deviceLines(input, deviceName(input.numbers));
+  const routing = routingOf(input, { id: ID, sources });
   return {
-    interceptor: 'ebpf-sklookup',
-    steps: [bpf, ...routing.map((each, index) => ipStep(input, each, sources, index === 0))],
+    interceptor: ID,
+    steps: [bpf, ...routing.map((each, index) => familyStep(input, each, sources, index === 0 ? device : []))],
   };
 }

@@ -2,8 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { type MissingRequirement, NotPermittedError, type ProbeResult, UnsupportedError, WeirError } from '@weir/core';
-import { hasCapability, libc } from '@weir/core/sys';
-import { openTun } from './anchor.ts';
+import { hasCapability, libc, openTun } from '@weir/core/sys';
 import { libbpf } from './libbpf.ts';
 import { namespaceTakesPrograms, SkLookup } from './sk-lookup.ts';
 

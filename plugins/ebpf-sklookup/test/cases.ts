@@ -1,12 +1,12 @@
 /** Inputs with a golden file each; the kernel tests feed the same ones to the real tools. */
+import { TEST_FACTS, TEST_NUMBERS, testPlanInput, testPoint } from '@weir/core/testing';
 import type { PlanInput } from '@weir/core';
 import { ebpfSklookup } from '../src/index.ts';
-import { FACTS, NUMBERS, planInput, point } from './input.ts';
 
 export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanInput }> = [
   {
     name: 'prefixes-of-both-families',
-    input: planInput([
+    input: testPlanInput([
       {
         prefixes: ['203.0.113.0/24', '2001:db8:7::/48'],
         ports: [
@@ -18,7 +18,7 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
   },
   {
     name: 'everything-but-exclusions',
-    input: planInput(
+    input: testPlanInput(
       [{ prefixes: ['0.0.0.0/0', '::/0'] }],
       { onCrash: 'closed' },
       { excludes: ['192.168.0.0/16', '2001:db8:ffff::/48'] },
@@ -26,7 +26,7 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
   },
   {
     name: 'sources-and-nested-prefixes',
-    input: planInput([
+    input: testPlanInput([
       { prefixes: ['198.51.100.0/24'], ports: [[80, 80]], sources: ['169.254.0.0/16'] },
       { prefixes: ['198.51.100.64/26'], ports: [[80, 90]], sources: ['10.0.0.0/8'] },
       { prefixes: ['198.51.100.128/26', '198.51.100.224/27', '198.18.0.0/15'], ports: [[1, 65_535]] },
@@ -35,11 +35,11 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
   },
   {
     name: 'own-and-loopback-addresses',
-    input: planInput([{ prefixes: ['127.0.0.53/32', '10.1.0.2/32', '::1/128'], ports: [[53, 53]] }]),
+    input: testPlanInput([{ prefixes: ['127.0.0.53/32', '10.1.0.2/32', '::1/128'], ports: [[53, 53]] }]),
   },
   {
     name: 'owners-of-sockets',
-    input: planInput(
+    input: testPlanInput(
       [{ prefixes: ['203.0.113.0/24'] }],
       {},
       {
@@ -52,11 +52,11 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
   },
   {
     name: 'another-slot-without-ipv6',
-    input: planInput([{ prefixes: ['203.0.113.0/24'] }], {
+    input: testPlanInput([{ prefixes: ['203.0.113.0/24'] }], {
       owner: 'second',
-      points: [point(4, 15001)],
+      points: [testPoint(4, 15001)],
       numbers: {
-        ...NUMBERS,
+        ...TEST_NUMBERS,
         slot: 1,
         captureMark: 0x11000000,
         table: 22513,
@@ -66,7 +66,7 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
       facts: { netns: '1', ipv6: false, ownAddresses: ['127.0.0.1/32'], connectedNetworks: [] },
     }),
   },
-  { name: 'nothing-but-canaries', input: planInput([], { facts: FACTS }) },
+  { name: 'nothing-but-canaries', input: testPlanInput([], { facts: TEST_FACTS }) },
 ];
 
 /** A plan as one text, each step under the tool that takes it. */

@@ -1,17 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { enterFreshNamespace, requires, shell, SILENT } from '@weir/core/testing';
+import { attempt, enterFreshNamespace, requires, shell, SILENT, TEST_NUMBERS } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
-import { attempt } from './flows.ts';
-import { NUMBERS } from './input.ts';
 import { Instance, signal, state } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const V6 = { address: '2001:db8:7::1', port: 443 };
 const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
-const CLEAN_UP = { owner: 'default', numbers: NUMBERS, log: SILENT };
+const CLEAN_UP = { owner: 'default', numbers: TEST_NUMBERS, log: SILENT };
 
 const SCRIPT = fileURLToPath(new URL('peers/steering-process.ts', import.meta.url));
 const started: ChildProcess[] = [];

@@ -1,7 +1,6 @@
 import { libc, openLibrary } from '@weir/core/sys';
-import { enterFreshNamespace, requires, shell } from '@weir/core/testing';
+import { accept, arrival, connect, enterFreshNamespace, passes, requires, shell } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
-import { accept, arrival, connect, passes } from './flows.ts';
 import { Instance, signal, state } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };

@@ -1,11 +1,22 @@
 import { type PlanInput, UnsupportedError } from '@weir/core';
 import { libc } from '@weir/core/sys';
-import { descriptorsOf, enterFreshNamespace, openedSince, requires, shell, SILENT } from '@weir/core/testing';
+import {
+  accept,
+  arrival,
+  attempt,
+  connect,
+  descriptorsOf,
+  enterFreshNamespace,
+  openedSince,
+  passes,
+  requires,
+  shell,
+  SILENT,
+  TEST_NUMBERS,
+} from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
 import { CASES } from './cases.ts';
-import { accept, arrival, attempt, connect, passes } from './flows.ts';
-import { NUMBERS } from './input.ts';
 import { Instance, signal, state } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
@@ -87,7 +98,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
     expect(arrival(weir.listeners[6] ?? -1, V6)).toEqual(V6);
     for (const each of [V4, V6]) {
       expect(attempt({ ...each, port: 444 })).toBe('pending');
-      expect(attempt(each, NUMBERS.bypassMark)).toBe('pending');
+      expect(attempt(each, TEST_NUMBERS.bypassMark)).toBe('pending');
     }
     expect(accept(weir.listeners[4], 50)).toBeUndefined();
     expect(shell('ip route get 203.0.113.7 from 10.1.0.2 ipproto tcp dport 443')).toContain('dev up0');
@@ -297,7 +308,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
       ip route add 9.9.9.0/24 dev lo table 22600 proto 87; ip route add 9.9.9.0/24 dev lo table 22497 proto 5
       ip link add weirsk7 type veth peer name weirsk-peer`);
     const before = state();
-    const context = { owner: 'default', numbers: NUMBERS, log: SILENT };
+    const context = { owner: 'default', numbers: TEST_NUMBERS, log: SILENT };
     const left = new Instance({ onCrash: 'closed' });
     await left.start(left.input([WEB]));
     expect(await ebpfSklookup.cleanUp(context)).toEqual([
@@ -311,7 +322,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
     expect(await ebpfSklookup.cleanUp(context)).toEqual([]);
     // A device of that name that is none of ours.
     expect(
-      await ebpfSklookup.cleanUp({ ...context, numbers: { ...NUMBERS, slot: 7, preference: 1, table: 1 } }),
+      await ebpfSklookup.cleanUp({ ...context, numbers: { ...TEST_NUMBERS, slot: 7, preference: 1, table: 1 } }),
     ).toEqual([]);
     expect(shell('ip link')).toContain('weirsk7');
   });
@@ -320,7 +331,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
     enterFreshNamespace({ uplink: true });
     const before = state();
     await using first = new Instance();
-    const numbers = { ...NUMBERS, slot: 1, captureMark: 0x11000000, table: 22513, preference: 9516 };
+    const numbers = { ...TEST_NUMBERS, slot: 1, captureMark: 0x11000000, table: 22513, preference: 9516 };
     await using second = new Instance({ owner: 'second', numbers });
     await first.start(first.input([{ prefixes: ['203.0.113.0/24'] }]));
     await second.start(second.input([{ prefixes: ['198.51.100.0/24', '2001:db8:7::/48'] }]));

@@ -1,21 +1,21 @@
+import { TEST_FACTS, testPlanInput, testPoint } from '@weir/core/testing';
 import { decide, type FlowKey, formatPrefix, isSteered, type PlanInput, prefixContains, parsePrefix } from '@weir/core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { mapContentOf } from '../src/map-content.ts';
-import { FACTS, planInput, point } from './input.ts';
 import { wantedByMaps } from './model.ts';
 import { flows, OWN, world, type World } from './worlds.ts';
 
 const ALL_POINTS = ([4, 6] as const).flatMap((family) =>
-  (['tcp', 'udp'] as const).map((protocol) => point(family, 15001, -1, protocol)),
+  (['tcp', 'udp'] as const).map((protocol) => testPoint(family, 15001, -1, protocol)),
 );
 
 function inputOf({ set }: World, more: Partial<PlanInput> = {}): PlanInput {
   return {
-    ...planInput([]),
+    ...testPlanInput([]),
     set,
     points: ALL_POINTS,
-    facts: { ...FACTS, ownAddresses: OWN, connectedNetworks: [] },
+    facts: { ...TEST_FACTS, ownAddresses: OWN, connectedNetworks: [] },
     ...more,
   };
 }
@@ -60,7 +60,7 @@ describe('what the maps hold', () => {
 
   test('there is no entry that says what the one around it says', () => {
     const content = mapContentOf(
-      planInput(
+      testPlanInput(
         [
           { prefixes: ['10.0.0.0/8', '10.1.0.0/16', '10.1.2.0/24'], ports: [[80, 80]] },
           { prefixes: ['10.9.0.0/16'], ports: [[80, 80]], sources: ['192.0.2.0/24'] },
@@ -75,14 +75,14 @@ describe('what the maps hold', () => {
   });
 
   test('an own address is one of the program also where its row says what the one around it says', () => {
-    const content = mapContentOf(planInput([{ prefixes: ['::/0', '::1/128', '2001:db8:1::2/128'] }]));
+    const content = mapContentOf(testPlanInput([{ prefixes: ['::/0', '::1/128', '2001:db8:1::2/128'] }]));
     const own = [...content.prefixes.values()].filter((entry) => entry.own).map(({ prefix }) => formatPrefix(prefix));
     expect(own).toEqual(['::1/128', '2001:db8:1::2/128']);
     expect(content.ownAddresses.map(formatPrefix)).toContain('2001:db8:1::2/128');
   });
 
   test('while draining own addresses are nobody’s', () => {
-    const input = planInput([{ prefixes: ['127.0.0.53/32', '203.0.113.0/24'], ports: [[53, 53]] }]);
+    const input = testPlanInput([{ prefixes: ['127.0.0.53/32', '203.0.113.0/24'], ports: [[53, 53]] }]);
     const before = mapContentOf(input);
     const draining = mapContentOf(input, true);
     expect([...before.prefixes.values()].filter(({ own }) => own)).toHaveLength(1);
@@ -93,7 +93,7 @@ describe('what the maps hold', () => {
 
   test('what has no capture point is not in them', () => {
     const services = [{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], protocols: ['tcp', 'udp'] as const }];
-    const content = mapContentOf(planInput(services, { points: [point(4, 1)] }));
+    const content = mapContentOf(testPlanInput(services, { points: [testPoint(4, 1)] }));
     for (const { prefix, class: each } of content.prefixes.values()) {
       expect(prefix.family).toBe(4);
       expect(each.udp).toEqual([]);

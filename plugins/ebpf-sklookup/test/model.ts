@@ -1,77 +1,17 @@
-/** The program and the kernel's routing as they answer, in a few lines each, for comparison with `decide`. */
-import { type Family, type FlowKey, type Prefix, prefixContains } from '@weir/core';
-import { IPPROTO_TCP, IPPROTO_UDP, type RoutingRule } from '@weir/core/sys';
-import type { MapContent } from '../src/map-content.ts';
-import type { TableRoutes } from '../src/routing.ts';
-
-/** The longest prefix around an address. */
-function longest<T extends { readonly prefix: Prefix }>(
-  all: Iterable<T>,
-  family: Family,
-  address: bigint,
-): T | undefined {
-  let found: T | undefined;
-  for (const each of all) {
-    if (!prefixContains(each.prefix, family, address)) continue;
-    if (!found || each.prefix.length > found.prefix.length) found = each;
-  }
-  return found;
-}
+/** The program's maps as they answer, in a few lines, for comparison with `decide`. */
+import { type FlowKey, prefixContains } from '@weir/core';
+import type { MapContent, PrefixEntry } from '../src/map-content.ts';
 
 /** Whether the class of the destination wants the flow. */
 export function wantedByMaps({ prefixes }: MapContent, flow: FlowKey): boolean {
-  const entry = longest(prefixes.values(), flow.family, flow.destination);
+  let entry: PrefixEntry | undefined;
+  for (const each of prefixes.values()) {
+    if (!prefixContains(each.prefix, flow.family, flow.destination)) continue;
+    if (!entry || each.prefix.length > entry.prefix.length) entry = each;
+  }
   const ranges = entry?.class[flow.protocol] ?? [];
   const range = ranges.find(({ first, last }) => first <= flow.port && flow.port <= last);
   if (!range) return false;
   const { sources } = range;
   return sources.length === 0 || sources.some((source) => prefixContains(source, flow.family, flow.source));
-}
-
-/** Rules and tables of one family, in whatever state they are. */
-export interface RoutingState {
-  readonly rules: readonly RoutingRule[];
-  readonly tables: ReadonlyMap<number, TableRoutes>;
-}
-
-export interface Unbound extends Pick<FlowKey, 'family' | 'protocol' | 'destination' | 'port'> {
-  readonly mark?: number;
-  readonly uid?: number;
-  /** Absent: not chosen yet. */
-  readonly source?: bigint;
-}
-
-function matches(rule: RoutingRule, flow: Unbound): boolean {
-  const { from, to, fwmark, iif, uids, ipProtocol, ports } = rule;
-  const hasSource = flow.source !== undefined;
-  const isFrom =
-    !from ||
-    (flow.family === 4
-      ? prefixContains(from, 4, flow.source ?? 0n)
-      : hasSource && prefixContains(from, 6, flow.source ?? 0n));
-  const all =
-    isFrom &&
-    (!to || prefixContains(to, flow.family, flow.destination)) &&
-    (!fwmark || ((flow.mark ?? 0) & fwmark.mask) === fwmark.value) &&
-    (iif === undefined || iif === 'lo') &&
-    (!uids || (uids.first <= (flow.uid ?? 0) && (flow.uid ?? 0) <= uids.last)) &&
-    (ipProtocol === undefined || ipProtocol === (flow.protocol === 'tcp' ? IPPROTO_TCP : IPPROTO_UDP)) &&
-    (!ports || (ports.first <= flow.port && flow.port <= ports.last));
-  return all !== (rule.not ?? false);
-}
-
-/** Whether our rules bring a local flow to this host, asked as the kernel asks them. fib_rules_lookup(). */
-export function steeredByRules({ rules, tables }: RoutingState, flow: Unbound): boolean {
-  const ordered = rules.toSorted((a, b) => a.preference - b.preference);
-  let from = 0;
-  for (const rule of ordered) {
-    if (rule.preference < from || rule.action === 'nop' || !matches(rule, flow)) continue;
-    if (rule.action) {
-      from = rule.action.goto;
-      continue;
-    }
-    const route = longest(tables.get(rule.table)?.values() ?? [], flow.family, flow.destination);
-    if (route?.local) return true;
-  }
-  return false;
 }

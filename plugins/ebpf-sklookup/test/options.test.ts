@@ -1,6 +1,7 @@
+import { ownSources } from '@weir/core';
 import { describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
-import { deviceName, ownSources } from '../src/own-sources.ts';
+import { deviceName } from '../src/anchor.ts';
 
 const validate = (value: unknown) => ebpfSklookup.options['~standard'].validate(value);
 

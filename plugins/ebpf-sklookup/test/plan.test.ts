@@ -1,9 +1,8 @@
 import { UnsupportedError } from '@weir/core';
-import { compareWithGolden } from '@weir/core/testing';
+import { compareWithGolden, TEST_FACTS, testPlanInput, testPoint } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
 import { CASES, rendered } from './cases.ts';
-import { FACTS, planInput, point } from './input.ts';
 
 const WEB = { prefixes: ['203.0.113.0/24'], ports: [[443, 443]] as const };
 
@@ -20,8 +19,8 @@ describe('the plan', () => {
   });
 
   test('without IPv6 nothing of it is planned', () => {
-    const input = planInput([{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'] }], {
-      facts: { ...FACTS, ipv6: false },
+    const input = testPlanInput([{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'] }], {
+      facts: { ...TEST_FACTS, ipv6: false },
     });
     const { steps } = ebpfSklookup.plan(input, {});
     expect(steps.map((step) => step.tool)).toEqual(['bpf', 'ip']);
@@ -31,7 +30,7 @@ describe('the plan', () => {
   test('source addresses of the options take the place of those of the slot', () => {
     const options = { 'source-ipv4': '10.255.0.1', 'source-ipv6': 'fd00:5::1' };
     const text = ebpfSklookup
-      .plan(planInput([WEB]), options)
+      .plan(testPlanInput([WEB]), options)
       .steps.map((step) => step.text)
       .join('');
     expect(text).toContain('address add 10.255.0.1/32');
@@ -40,13 +39,13 @@ describe('the plan', () => {
   });
 
   test('a protocol without a capture point is not steered', () => {
-    const { steps } = ebpfSklookup.plan(planInput([{ ...WEB, protocols: ['udp'] }]), {});
+    const { steps } = ebpfSklookup.plan(testPlanInput([{ ...WEB, protocols: ['udp'] }]), {});
     expect(steps.map((step) => step.text).join('')).not.toContain('203.0.113');
   });
 
   test('only points that were opened are delivered to', () => {
     const text = ebpfSklookup
-      .plan(planInput([WEB], { points: [point(4, 4242)] }), {})
+      .plan(testPlanInput([WEB], { points: [testPoint(4, 4242)] }), {})
       .steps.map((each) => each.text)
       .join('');
     expect(text).toContain('sockets: tcp4 port 4242');
@@ -54,11 +53,11 @@ describe('the plan', () => {
   });
 
   test('what the mechanism cannot do is refused by name', () => {
-    const forward = planInput([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
+    const forward = testPlanInput([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
     expect(() => ebpfSklookup.plan(forward, {})).toThrow(UnsupportedError);
     expect(() => ebpfSklookup.plan(forward, {})).toThrow(/Forward comes later/);
     const owners = { only: [{ kind: 'uid', first: 1, last: 1 } as const], except: [] };
-    const own = planInput([{ prefixes: ['127.0.0.53/32'] }], {}, { owners });
+    const own = testPlanInput([{ prefixes: ['127.0.0.53/32'] }], {}, { owners });
     expect(() => ebpfSklookup.plan(own, {})).toThrow(/127\.0\.0\.53\/32, which is an address of this host/);
   });
 });

@@ -1,12 +1,19 @@
 import { decide, type FlowKey, parsePrefix, type PlanInput } from '@weir/core';
 import { libc, openSocket } from '@weir/core/sys';
-import { descriptorsOf, enterFreshNamespace, openedSince, requires } from '@weir/core/testing';
+import {
+  descriptorsOf,
+  enterFreshNamespace,
+  openedSince,
+  requires,
+  TEST_FACTS,
+  testPlanInput,
+  testPoint,
+} from '@weir/core/testing';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LiveMaps } from '../src/live-maps.ts';
 import { type MapContent, mapContentOf } from '../src/map-content.ts';
 import { SkLookup } from '../src/sk-lookup.ts';
-import { FACTS, planInput, point } from './input.ts';
 import { runProgram } from './program-run.ts';
 import { flows, world } from './worlds.ts';
 
@@ -21,7 +28,7 @@ function openSockets(): PlanInput['points'] {
   return NETWORKS.map(({ family, protocol }) => {
     const fd = openSocket({ family, protocol, bind: { address: family === 4 ? '127.0.0.1' : '::1', port: 0 } });
     if (protocol === 'tcp') libc.listen(fd, 1);
-    return point(family, 1, fd, protocol);
+    return testPoint(family, 1, fd, protocol);
   });
 }
 
@@ -57,7 +64,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
       expect(() =>
         fc.assert(
           fc.property(world, flows, ({ set }, asked) => {
-            const input = { ...planInput([]), set, points, facts: { ...FACTS, ownAddresses: [] } };
+            const input = { ...testPlanInput([]), set, points, facts: { ...TEST_FACTS, ownAddresses: [] } };
             maps.apply(lookedAt(mapContentOf(input)));
             const decisions = asked.map((flow) => decide(set, flow));
             const expected = decisions.map((decision) =>
@@ -89,7 +96,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     using program = new SkLookup();
     const maps = new LiveMaps(program, { 4: '169.254.84.1', 6: 'fd64::1' });
     maps.setPoints(points);
-    maps.apply(mapContentOf(planInput([WEB], { points })));
+    maps.apply(mapContentOf(testPlanInput([WEB], { points })));
     const ours = [
       flow('203.0.113.7', '169.254.84.1'),
       flow('203.0.113.7', '169.254.84.1', 443),
@@ -110,9 +117,9 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
       flow('127.0.0.1', '127.0.0.1', 80),
       flow('10.1.0.2', '10.1.0.9', 80),
     ];
-    maps.apply(mapContentOf(planInput([{ prefixes: ['0.0.0.0/0', '::/0'] }], { points })));
+    maps.apply(mapContentOf(testPlanInput([{ prefixes: ['0.0.0.0/0', '::/0'] }], { points })));
     expect(answers(program, others)).toEqual(['pass', 'pass', 'pass', 'pass']);
-    maps.apply(mapContentOf(planInput([WEB], { points })));
+    maps.apply(mapContentOf(testPlanInput([WEB], { points })));
     expect(answers(program, others)).toEqual(['pass', 'pass', 'pass', 'pass']);
     // The named one: from this host only, and on its ports only.
     const named = [
@@ -122,7 +129,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
       flow('127.0.0.53', '127.0.0.1', 91),
     ];
     expect(answers(program, named)).toEqual(['assign', 'assign', 'pass', 'pass']);
-    maps.apply(mapContentOf(planInput([WEB], { points }), true));
+    maps.apply(mapContentOf(testPlanInput([WEB], { points }), true));
     expect(answers(program, named)).toEqual(['pass', 'pass', 'pass', 'pass']);
   });
 
@@ -131,7 +138,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     const maps = new LiveMaps(program, { 4: '169.254.84.1', 6: 'fd64::1' });
     const own = openSockets();
     maps.setPoints(own);
-    maps.apply(mapContentOf(planInput([WEB], { points: own })));
+    maps.apply(mapContentOf(testPlanInput([WEB], { points: own })));
     const captured = flow('203.0.113.7', '169.254.84.1');
     expect(runProgram(program, captured)).toBe('assign');
     closeSockets(own);
@@ -147,7 +154,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     const [first, second, third] = [openSockets(), openSockets(), openSockets()];
     const both = first.map((each, index) => ({ ...each, fds: [...each.fds, ...(second[index]?.fds ?? [])] }));
     maps.setPoints(both);
-    maps.apply(mapContentOf(planInput([WEB], { points: both })));
+    maps.apply(mapContentOf(testPlanInput([WEB], { points: both })));
     const captured = [flow('203.0.113.7', '169.254.84.1'), flow('2001:db8:7::1', 'fd64::1')];
     closeSockets(first);
     expect(answers(program, captured)).toEqual(['assign', 'assign']);
@@ -163,14 +170,14 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     using program = new SkLookup();
     const maps = new LiveMaps(program, { 4: '169.254.84.1', 6: 'fd64::1' }, 1000);
     maps.setPoints(points);
-    maps.apply(mapContentOf(planInput([WEB], { points })));
+    maps.apply(mapContentOf(testPlanInput([WEB], { points })));
     const everySecond = Array.from({ length: 200 }, (_, i) => [2 * i + 1, 2 * i + 1] as const);
     const services = Array.from({ length: 6 }, (_, i) => ({
       prefixes: [`20.0.${i}.0/24`],
       ports: everySecond.slice(i),
       sources: [`10.${i}.0.0/16`],
     }));
-    const large = mapContentOf(planInput(services, { points }));
+    const large = mapContentOf(testPlanInput(services, { points }));
     expect(() => maps.apply(large)).toThrow('more than the 1000 port ranges');
     expect(maps.verify()).toEqual([]);
     expect(runProgram(program, flow('127.0.0.53', '127.0.0.1'))).toBe('assign');
@@ -187,7 +194,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     using program = new SkLookup();
     const maps = new LiveMaps(program, { 4: '169.254.84.1', 6: 'fd64::1' });
     maps.setPoints(points);
-    const content = mapContentOf(planInput([{ ...WEB, sources: ['10.0.0.0/8'] }], { points }));
+    const content = mapContentOf(testPlanInput([{ ...WEB, sources: ['10.0.0.0/8'] }], { points }));
     maps.apply(content);
     // Another handle on the same maps, which believes them empty.
     const vandal = new LiveMaps(program, NOWHERE);

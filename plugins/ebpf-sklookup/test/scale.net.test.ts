@@ -1,8 +1,15 @@
-import { enterFreshNamespace, requires, shell, SILENT } from '@weir/core/testing';
+import {
+  arrival,
+  attempt,
+  enterFreshNamespace,
+  requires,
+  shell,
+  SILENT,
+  TEST_NUMBERS,
+  type TestService,
+} from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
-import { arrival, attempt } from './flows.ts';
-import { NUMBERS, type TestService } from './input.ts';
 import { Instance, signal, state } from './instance.ts';
 
 const PREFIXES = Array.from({ length: 10_000 }, (_, i) => `20.${i >> 8}.${i & 255}.0/24`);
@@ -56,7 +63,9 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('many prefixes and servic
       await timed('one less', times, () => weir.interceptor.update(fewer, signal));
       expect(attempt(added)).toBe('pending');
       expect(await weir.interceptor.verify(signal)).toEqual([]);
-      await timed('clean up', times, () => ebpfSklookup.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT }));
+      await timed('clean up', times, () =>
+        ebpfSklookup.cleanUp({ owner: 'default', numbers: TEST_NUMBERS, log: SILENT }),
+      );
       expect(shell('ip rule; ip -6 rule')).not.toContain('proto 87');
       await weir.interceptor.stop();
       expect(state()).toBe(before);

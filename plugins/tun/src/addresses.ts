@@ -5,6 +5,7 @@ import {
   type HostNumbers,
   numberToAddress,
   type OwnSources,
+  ownSources,
   type Prefix,
   widthOf,
 } from '@weir/core';
@@ -24,10 +25,7 @@ export function addressesOf({ slot }: Pick<HostNumbers, 'slot'>, options: TunOpt
     length: widthOf(family) - Math.log2(NAT_ADDRESSES),
   });
   return {
-    sources: {
-      4: options['source-ipv4'] ?? `169.254.84.${slot + 1}`,
-      6: options['source-ipv6'] ?? `fd64:7765:6972:ffff::${(slot + 1).toString(16)}`,
-    },
+    sources: ownSources({ slot }, options),
     nat: {
       4: block(4, options['nat-ipv4'] ?? `169.254.85.${slot * NAT_ADDRESSES}`),
       6: block(6, options['nat-ipv6'] ?? numberToAddress(6, NAT_IPV6 + BigInt(slot * NAT_ADDRESSES))),

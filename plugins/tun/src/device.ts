@@ -5,18 +5,19 @@
 import { writeFileSync } from 'node:fs';
 import {
   addressToBytes,
-  addressToNumber,
+  deviceFault,
   type Family,
   formatPrefix,
-  HostChangeError,
   type HostNumbers,
+  type OwnDevice,
+  refuseTakenSources,
+  switchOn,
   UnsupportedError,
 } from '@weir/core';
 import {
   attachTun,
   checked,
   EEXIST,
-  ENODEV,
   errno,
   errnoName,
   findLink,
@@ -24,36 +25,29 @@ import {
   IFF_TUN_EXCL,
   IFF_VNET_HDR,
   libc,
-  linkRemoval,
   linkSizes,
   linkUp,
-  linkWithoutOwnAddresses,
-  listAddresses,
   listRoutes,
-  NETLINK_ROUTE,
-  NetlinkError,
-  NetlinkSocket,
+  type NetlinkSocket,
   O_NONBLOCK,
   readSysctl,
   type Route,
   routeAddition,
-  RT_TABLE_LOCAL,
   RT_TABLE_MAIN,
+  settleAll,
   sysctlPath,
   TUN_F_CSUM,
   TUN_F_TSO4,
   TUN_F_TSO6,
   TUNSETOFFLOAD,
   TUNSETPERSIST,
+  withRouteSocket,
 } from '@weir/core/sys';
 import type { TunAddresses } from './addresses.ts';
 import { takesSuperPackets } from './offload-probe.ts';
 
 /** Packets that may wait in the device. */
 const QUEUE = 1000;
-/** How long the kernel may take to make the route to an address, and how often it is asked. Milliseconds. */
-const ROUTE_TIMEOUT = 5000;
-const ROUTE_INTERVAL = 5;
 
 export type Offload = 'super-packets' | 'checksums' | 'none';
 
@@ -69,22 +63,6 @@ export interface DeviceSetup {
   readonly mtu: number;
   readonly offload: 'auto' | 'off';
   readonly numbers: Pick<HostNumbers, 'protocolId'>;
-}
-
-function withSocket<T>(use: (socket: NetlinkSocket) => T): T {
-  using socket = new NetlinkSocket(NETLINK_ROUTE);
-  return use(socket);
-}
-
-/** Removes a device that a dead process left to keep things blocked. False when there is none of that name. */
-export function removeLeftDevice(name: string): boolean {
-  return withSocket((socket) => {
-    const link = findLink(socket, name);
-    if (link?.kind !== 'tun') return false;
-    const [error] = socket.settle([linkRemoval(link.index)]);
-    if (error && !(error instanceof NetlinkError && error.errno === ENODEV)) throw error;
-    return true;
-  });
 }
 
 /** Routes by which listeners reach the addresses that flows get. */
@@ -116,6 +94,11 @@ export class Device {
     return this.setup.name;
   }
 
+  get #own(): OwnDevice {
+    const { name, families, addresses, mtu } = this.setup;
+    return { name, families, sources: addresses.sources, sizes: { mtu, queue: QUEUE } };
+  }
+
   /** Of the device; -1 when there is none. */
   get fd(): number {
     return this.#fd;
@@ -133,25 +116,12 @@ export class Device {
   /** Makes the device with its addresses and switches it on. Nothing is left when it throws. */
   async create(): Promise<void> {
     if (this.#fd >= 0) return;
-    const { name, families, addresses, mtu } = this.setup;
-    this.#refuseTakenAddresses();
-    this.#fd = attachTun(name, IFF_VNET_HDR | IFF_TUN_EXCL, O_NONBLOCK);
+    refuseTakenSources('tun', this.#own);
+    this.#fd = attachTun(this.name, IFF_VNET_HDR | IFF_TUN_EXCL, O_NONBLOCK);
     try {
-      withSocket((socket) => {
-        const link = findLink(socket, name);
-        if (!link) throw new TypeError(`${name} is gone.`);
-        this.#index = link.index;
-        const [refused] = socket.settle([linkWithoutOwnAddresses(link.index)]);
-        // A kernel without IPv6 does not know what is meant.
-        if (refused && families.includes(6)) throw refused;
-        socket.request(linkSizes(link.index, { mtu, queue: QUEUE }));
-        socket.request(linkUp(link.index));
-        for (const family of families) {
-          socket.request(hostAddressAddition(link.index, addresses.sources[family]));
-        }
-        for (const route of natRoutes(this.setup, link.index)) socket.request(routeAddition(route, name));
+      this.#index = await switchOn(this.#own, (socket, index) => {
+        for (const route of natRoutes(this.setup, index)) socket.request(routeAddition(route, this.name));
       });
-      if (families.includes(6)) await this.#reachable();
       this.#chooseOffload();
       if (this.#stays) this.stay(true);
       if (this.#passesOn) this.passOn();
@@ -163,22 +133,12 @@ export class Device {
 
   /** What is wrong with it, in a few words; `undefined` when nothing is. */
   fault(): string | undefined {
-    const { name, families, addresses, mtu } = this.setup;
-    return withSocket((socket) => {
-      const link = findLink(socket, name);
-      if (!link || link.index !== this.#index) return 'missing';
-      if (!link.up) return 'down';
-      if (link.mtu !== mtu) return `mtu ${link.mtu}`;
-      const there = new Set(
-        listAddresses(socket)
-          .filter(({ device }) => device === link.index)
-          .map(({ address }) => address),
-      );
-      const lost = families.map((family) => addresses.sources[family]).filter((address) => !there.has(address));
-      const routes = natRoutes(this.setup, link.index)
+    const fault = deviceFault(this.#own, this.#index);
+    if (fault !== undefined) return fault;
+    return withRouteSocket((socket) => {
+      const missing = natRoutes(this.setup, this.#index)
         .filter(({ destination }) => !this.#hasRoute(socket, destination.family))
         .map(({ destination }) => `the route to ${formatPrefix(destination)}`);
-      const missing = [...lost, ...routes];
       return missing.length === 0 ? undefined : `without ${missing.join(' and ')}`;
     });
   }
@@ -215,23 +175,20 @@ export class Device {
   /** Puts back what is missing of a device that is still ours. */
   mend(): void {
     const { name, families, addresses, mtu } = this.setup;
-    withSocket((socket) => {
+    withRouteSocket((socket) => {
       const requests = [
         linkSizes(this.#index, { mtu, queue: QUEUE }),
         linkUp(this.#index),
         ...families.map((family) => hostAddressAddition(this.#index, addresses.sources[family])),
         ...natRoutes(this.setup, this.#index).map((route) => routeAddition(route, name)),
       ];
-      const refused = socket
-        .settle(requests)
-        .find((error) => error && !(error instanceof NetlinkError && error.errno === EEXIST));
-      if (refused) throw refused;
+      settleAll(socket, requests, [EEXIST]);
     });
   }
 
   /** False when somebody removed it. */
   get exists(): boolean {
-    return withSocket((socket) => findLink(socket, this.name)?.index === this.#index);
+    return withRouteSocket((socket) => findLink(socket, this.name)?.index === this.#index);
   }
 
   /**
@@ -249,22 +206,6 @@ export class Device {
       throw error;
     }
     return old;
-  }
-
-  /** The kernel makes the route to a new IPv6 address a little later; without it no answer would find its way. */
-  async #reachable(): Promise<void> {
-    const address = this.setup.addresses.sources[6];
-    const own = addressToNumber(address);
-    for (let waited = 0; waited < ROUTE_TIMEOUT; waited += ROUTE_INTERVAL) {
-      const local = withSocket((socket) => listRoutes(socket, 6, RT_TABLE_LOCAL));
-      if (local.some(({ destination }) => destination.length === 128 && destination.address === own)) return;
-      // eslint-disable-next-line no-await-in-loop -- nothing tells when it is there
-      await new Promise((resolve) => setTimeout(resolve, ROUTE_INTERVAL));
-    }
-    throw new HostChangeError({
-      problem: `The kernel made no route to ${address} within ${ROUTE_TIMEOUT / 1000} seconds.`,
-      remedy: `Look at \`ip -6 address show dev ${this.name}\`, and start again.`,
-    });
   }
 
   #hasRoute(socket: NetlinkSocket, family: Family): boolean {
@@ -299,17 +240,6 @@ export class Device {
         remedy: 'Use a newer kernel, or another interceptor.',
       });
     }
-  }
-
-  #refuseTakenAddresses(): void {
-    const { families, addresses } = this.setup;
-    const ours = families.map((family) => addresses.sources[family]);
-    const taken = withSocket((socket) => listAddresses(socket)).find(({ address }) => ours.includes(address));
-    if (!taken) return;
-    throw new HostChangeError({
-      problem: `The address ${taken.address}, from which captured flows are to come, is in use on this host.`,
-      remedy: `Set interceptors.tun.source-ipv${taken.family} to an address that nobody uses.`,
-    });
   }
 }
 

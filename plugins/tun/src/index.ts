@@ -1,7 +1,6 @@
 /** @weir/tun: captures by routes to a tun device, where the kernel terminates the flows. Priority 200. */
-import { API_VERSION, defineInterceptor, definePlugin } from '@weir/core';
-import { addressesOf } from './addresses.ts';
-import { cleanUp } from './clean-up.ts';
+import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin } from '@weir/core';
+import { addressesOf, deviceName } from './addresses.ts';
 import { TunInterceptor } from './interceptor.ts';
 import { NAT_ADDRESSES, type TunOptions, tunOptions } from './options.ts';
 import { planOf } from './plan.ts';
@@ -36,7 +35,7 @@ export const tun = defineInterceptor({
   },
   plan: planOf,
   create: (context, options) => new TunInterceptor(context, options),
-  cleanUp: async (context) => cleanUp(context),
+  cleanUp: async (context) => cleanUpRoutes(context, deviceName(context.numbers)),
 });
 
 export default definePlugin({ name: '@weir/tun', apiVersion: API_VERSION, interceptors: [tun] });

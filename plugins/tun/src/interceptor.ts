@@ -10,12 +10,14 @@ import {
   type InterceptorContext,
   LiveRouting,
   numberToAddress,
+  placementsOf,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
   type Pump,
   type RoutingOptions,
   routingOf,
+  updateRouting,
 } from '@weir/core';
 import { checked, EFD_CLOEXEC, EFD_NONBLOCK, libc } from '@weir/core/sys';
 import { addressesOf, deviceName, type TunAddresses } from './addresses.ts';
@@ -215,21 +217,8 @@ export class TunInterceptor implements Interceptor {
 
   #steer(input: PlanInput, draining: boolean): void {
     const routing = this.#started();
-    const placements = new Map(routing.map((each) => [each.family, each.current.placement] as const));
-    const next = new Map(
-      this.#routingOf(input, { draining, forwardStays: true, placements }).map((each) => [each.family, each] as const),
-    );
-    const before = routing.map((each) => ({ each, current: each.current }));
-    try {
-      for (const each of routing) {
-        const wanted = next.get(each.family);
-        // A family that was switched off on the host has lost its routes by that.
-        if (wanted) each.update(wanted);
-      }
-    } catch (error) {
-      for (const { each, current } of before) if (each.current !== current) each.update(current);
-      throw error;
-    }
+    const options = { draining, forwardStays: true, placements: placementsOf(routing) };
+    updateRouting(routing, this.#routingOf(input, options));
   }
 
   async #startPump(points: readonly BoundPoint[]): Promise<void> {

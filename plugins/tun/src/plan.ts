@@ -1,5 +1,6 @@
 /** What `start` makes, in the notation of ip(8). Pure. */
 import {
+  fateLine,
   type FamilyRouting,
   formatPrefix,
   ipTool,
@@ -8,6 +9,7 @@ import {
   type PlanStep,
   routingLines,
   routingOf,
+  sourceLine,
 } from '@weir/core';
 import { formatRoute } from '@weir/core/sys';
 import { addressesOf, deviceName, type TunAddresses } from './addresses.ts';
@@ -20,19 +22,11 @@ export const ID = 'tun';
 /** Commands that bring the device; `tuntap add` makes one that stays. */
 function deviceLines({ onCrash }: PlanInput, device: string, mtu: number): readonly string[] {
   return [
-    onCrash === 'open'
-      ? '# Without a process that holds it the device goes, and its addresses and routes with it.'
-      : '# The device stays when the process is killed, and with it what blocks the captured destinations.',
+    fateLine(onCrash),
     `tuntap add dev ${device} mode tun vnet_hdr`,
     `link set dev ${device} addrgenmode none`,
     `link set dev ${device} mtu ${mtu} up`,
   ];
-}
-
-function addressLine(family: 4 | 6, { sources }: TunAddresses, device: string): string {
-  return family === 4
-    ? `address add ${sources[4]}/32 dev ${device} scope host noprefixroute`
-    : `address add ${sources[6]}/128 dev ${device} preferred_lft 0 nodad noprefixroute`;
 }
 
 function familyStep(
@@ -54,7 +48,7 @@ function familyStep(
   const how = { type: 'unicast', device, source: addresses.sources } as const;
   const lines = [
     ...first,
-    addressLine(family, addresses, device),
+    sourceLine(family, addresses.sources, device),
     `# Where flows seem to come from when they reach Weir's listeners: ${formatPrefix(addresses.nat[family])}`,
     ...natRoutes(setup, 1).map((route) => `route add ${formatRoute(route, device)}`),
     ...routingLines(routing, input.numbers, how),

@@ -3,8 +3,9 @@ import type { Family } from '../../api/flow.ts';
 import type { HostNumbers } from '../../api/host.ts';
 import { formatRoute, type Route } from '../../sys/netlink/route.ts';
 import { formatRule } from '../../sys/netlink/rule.ts';
+import type { OwnSources } from './own-sources.ts';
 import type { ClassRoute } from './route-class.ts';
-import type { FamilyRouting, OwnSources } from './routing.ts';
+import type { FamilyRouting } from './routing.ts';
 
 export interface ClassRouteStyle {
   /** `local`: delivered to this host (sk_lookup). `unicast`: sent to the device (tun). */

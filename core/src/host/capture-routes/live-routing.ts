@@ -4,7 +4,6 @@ import type { HostChange, HostNumbers } from '../../api/host.ts';
 import type { Drift } from '../../api/interceptor.ts';
 import { formatPrefix } from '../../capture/address.ts';
 import { EEXIST, ENOENT } from '../../sys/errno.ts';
-import { NETLINK_ROUTE } from '../../sys/netlink/constants.ts';
 import {
   type ListedRoute,
   listRoutes,
@@ -14,8 +13,9 @@ import {
   routeReplacement,
 } from '../../sys/netlink/route.ts';
 import { formatRule, listRules, type RoutingRule, ruleAddition, ruleRemoval } from '../../sys/netlink/rule.ts';
-import { NetlinkError, type NetlinkRequest, NetlinkSocket } from '../../sys/netlink/socket.ts';
+import { type NetlinkSocket, settleAll, withRouteSocket } from '../../sys/netlink/socket.ts';
 import { type ClassRouteStyle, classRoute } from './class-routes.ts';
+import type { Placement } from './placement.ts';
 import { keyOf, type PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
 import { retire } from './retired-routes.ts';
@@ -24,19 +24,6 @@ import { tableChanges, type TableStep } from './table-changes.ts';
 
 /** asm-generic/errno.h: there is no such route. */
 const ESRCH = 3;
-
-function withSocket<T>(use: (socket: NetlinkSocket) => T): T {
-  using socket = new NetlinkSocket(NETLINK_ROUTE);
-  return use(socket);
-}
-
-/** Sends all; throws the first refusal that is not among the tolerated. */
-function settle(socket: NetlinkSocket, requests: readonly NetlinkRequest[], tolerated: readonly number[] = []): void {
-  const refused = socket
-    .settle(requests)
-    .find((error) => error && !(error instanceof NetlinkError && tolerated.includes(error.errno)));
-  if (refused) throw refused;
-}
 
 function ip(family: Family): string {
   return family === 6 ? 'ip -6' : 'ip';
@@ -58,7 +45,7 @@ function tableName(family: Family, table: number): string {
 
 /** Rules of Weir with preferences of this owner. */
 export function ownRules(family: Family, numbers: HostNumbers): readonly RoutingRule[] {
-  return withSocket((socket) =>
+  return withRouteSocket((socket) =>
     listRules(socket, family).filter(
       ({ preference, protocol }) =>
         protocol === numbers.protocolId && preference >= numbers.preference && preference < numbers.preference + BLOCK,
@@ -70,7 +57,7 @@ export function ownRules(family: Family, numbers: HostNumbers): readonly Routing
 export function removeRules(family: Family, numbers: HostNumbers): number {
   const rules = ownRules(family, numbers);
   const inOrder = rules.toSorted((a, b) => steers(b) - steers(a));
-  withSocket((socket) => settle(socket, inOrder.map(ruleRemoval), [ENOENT]));
+  withRouteSocket((socket) => settleAll(socket, inOrder.map(ruleRemoval), [ENOENT]));
   return rules.length;
 }
 
@@ -82,12 +69,12 @@ function steers(rule: RoutingRule): number {
 
 /** Removes the routes of Weir from the owner's tables. @returns how many there were. */
 export function emptyTables(family: Family, numbers: HostNumbers): number {
-  return withSocket((socket) => {
+  return withRouteSocket((socket) => {
     const routes = listRoutes(socket, family).filter(
       ({ table, protocol }) =>
         protocol === numbers.protocolId && table >= numbers.table && table < numbers.table + BLOCK,
     );
-    settle(
+    settleAll(
       socket,
       routes.map((route) => routeRemoval(route)),
       [ESRCH, ENOENT],
@@ -149,7 +136,7 @@ export class LiveRouting {
 
   /** Takes back what it added when it throws. */
   addTables(): void {
-    withSocket((socket) => {
+    withRouteSocket((socket) => {
       const routes = [...this.#current.tables].flatMap(([table, entries]) =>
         [...entries.values()].map((entry) => this.#route(table, entry)),
       );
@@ -164,7 +151,7 @@ export class LiveRouting {
   /** Takes back what it added when it throws. */
   addRules(): void {
     const { rules } = this.#current;
-    withSocket((socket) => {
+    withRouteSocket((socket) => {
       const outcome = socket.settle(rules.map(ruleAddition));
       const refused = outcome.find((error) => error !== undefined);
       if (!refused) return;
@@ -218,10 +205,10 @@ export class LiveRouting {
       table,
       changes: tableChanges(old.tables.get(table) ?? EMPTY, now.tables.get(table) ?? EMPTY),
     }));
-    withSocket((socket) => {
+    withRouteSocket((socket) => {
       for (const { table, changes } of tables) this.#take(socket, table, changes.gains);
-      settle(socket, added.map(ruleAddition), [EEXIST]);
-      settle(socket, removed.toReversed().map(ruleRemoval), [ENOENT]);
+      settleAll(socket, added.map(ruleAddition), [EEXIST]);
+      settleAll(socket, removed.toReversed().map(ruleRemoval), [ENOENT]);
       for (const { table, changes } of tables) this.#take(socket, table, changes.losses);
     });
   }
@@ -230,7 +217,7 @@ export class LiveRouting {
     const requests = steps.map(({ kind, route }) =>
       kind === 'put' ? routeReplacement(this.#route(table, route)) : routeRemoval(this.#route(table, route)),
     );
-    settle(socket, requests, [ESRCH, ENOENT]);
+    settleAll(socket, requests, [ESRCH, ENOENT]);
   }
 
   #route(table: number, entry: ClassRoute): Route {
@@ -241,7 +228,7 @@ export class LiveRouting {
   #listed(): Block {
     const rules = ownRules(this.family, this.#numbers);
     const { type: steering } = this.#style();
-    const tables = withSocket((socket) =>
+    const tables = withRouteSocket((socket) =>
       [...this.#block(this.#current, EMPTY).tables.keys()].map((table) => {
         const routes = listRoutes(socket, this.family, table).filter((route) => this.#isOurs(route));
         const entries = routes.map(({ destination, type }): [PrefixKey, ClassRoute] => [
@@ -298,4 +285,27 @@ export class LiveRouting {
 function sample(lost: readonly string[], extra: readonly string[]): string {
   const some = [...lost.map((text) => `without ${text}`), ...extra.map((text) => `with ${text}`)];
   return some.length > 3 ? `${some.slice(0, 3).join(', ')} and ${some.length - 3} more differences` : some.join(', ');
+}
+
+/**
+ * Makes all families have what `next` says, or none.
+ * @throws NetlinkError
+ */
+export function updateRouting(routing: readonly LiveRouting[], next: readonly FamilyRouting[]): void {
+  const before = routing.map((each) => ({ each, current: each.current }));
+  try {
+    for (const each of routing) {
+      const wanted = next.find(({ family }) => family === each.family);
+      // A family that was switched off on the host has lost its routes by that.
+      if (wanted) each.update(wanted);
+    }
+  } catch (error) {
+    for (const { each, current } of before) if (each.current !== current) each.update(current);
+    throw error;
+  }
+}
+
+/** What has a table now, by family. */
+export function placementsOf(routing: readonly LiveRouting[]): ReadonlyMap<Family, Placement> {
+  return new Map(routing.map((each) => [each.family, each.current.placement]));
 }

@@ -26,6 +26,7 @@ import { addressToNumber, formatPrefix, parsePrefix, prefixContains, widthOf } f
 import { IPPROTO_TCP, IPPROTO_UDP } from '../../sys/constants.ts';
 import type { RoutingRule } from '../../sys/netlink/rule.ts';
 import { type ForwardClass, forwardClassesOf } from './forward-class.ts';
+import type { OwnSources } from './own-sources.ts';
 import { type Placement, placeClasses, rulePorts } from './placement.ts';
 import { PortClasses } from './port-class.ts';
 import { keyOf, type PrefixKey } from './prefix-key.ts';
@@ -51,9 +52,6 @@ const AT = {
 
 /** Tables and preferences of one owner. */
 export const BLOCK = 16;
-
-/** The source addresses that captured local flows get. Used for nothing else on the host. */
-export type OwnSources = Readonly<Record<Family, string>>;
 
 /** The mechanism that the routes are for. */
 export interface RoutedMechanism {

@@ -9,4 +9,4 @@ export * from './nftables-monitor.ts';
 export * from './nftables.ts';
 export * from './route.ts';
 export * from './rule.ts';
-export { NetlinkError, NetlinkSocket, type NetlinkRequest } from './socket.ts';
+export { NetlinkError, NetlinkSocket, type NetlinkRequest, settleAll, withRouteSocket } from './socket.ts';

@@ -8,6 +8,7 @@ import { checked, EACCES, EAGAIN, EINTR, EPERM, errnoName } from '../errno.ts';
 import { errno } from '../library.ts';
 import * as libc from '../libc.ts';
 import {
+  NETLINK_ROUTE,
   NETLINK_ADD_MEMBERSHIP,
   NETLINK_CAP_ACK,
   NETLINK_EXT_ACK,
@@ -256,4 +257,22 @@ export class NetlinkSocket implements Disposable {
       return decodeMessages(this.#buffer.subarray(0, n));
     }
   }
+}
+
+/** A socket for rtnetlink(7) that lives for one use. */
+export function withRouteSocket<T>(use: (socket: NetlinkSocket) => T): T {
+  using socket = new NetlinkSocket(NETLINK_ROUTE);
+  return use(socket);
+}
+
+/** Sends all; throws the first refusal that is not among the tolerated. */
+export function settleAll(
+  socket: NetlinkSocket,
+  requests: readonly NetlinkRequest[],
+  tolerated: readonly number[] = [],
+): void {
+  const refused = socket
+    .settle(requests)
+    .find((error) => error && !(error instanceof NetlinkError && tolerated.includes(error.errno)));
+  if (refused) throw refused;
 }

@@ -1,5 +1,5 @@
 /** Probes and, where that is supported, captures one connection of each family. Prints what came of it as JSON. */
-import { arrival } from '../flows.ts';
+import { arrival } from '@weir/core/testing';
 import { Instance, signal } from '../instance.ts';
 
 const weir = new Instance();

@@ -1,32 +1,46 @@
-import {
-  addressToNumber,
-  decide,
-  type Family,
-  type FlowKey,
-  parsePrefix,
-  type PlanInput,
-  prefixContains,
-} from '@weir/core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Placement } from '../src/placement.ts';
-import { retire } from '../src/retired-routes.ts';
-import { type FamilyRouting, livingTable, routingOf, type TableRoutes } from '../src/routing.ts';
-import { tableChanges, type TableStep } from '../src/table-changes.ts';
-import { keyOf } from '../src/prefix-key.ts';
-import { FACTS, planInput, point } from './input.ts';
-import { type RoutingState, steeredByRules } from './model.ts';
-import { flows, OWN, world, type World } from './worlds.ts';
+import type { Family, FlowKey } from '../../src/api/flow.ts';
+import type { PlanInput } from '../../src/api/interceptor.ts';
+import { addressToNumber, parsePrefix, prefixContains } from '../../src/capture/address.ts';
+import { compileCaptureSet, decide, STATIC_EXCLUSIONS } from '../../src/capture/index.ts';
+import type { Placement } from '../../src/host/capture-routes/placement.ts';
+import { keyOf } from '../../src/host/capture-routes/prefix-key.ts';
+import { retire } from '../../src/host/capture-routes/retired-routes.ts';
+import { type FamilyRouting, livingTable, routingOf, type TableRoutes } from '../../src/host/capture-routes/routing.ts';
+import { tableChanges, type TableStep } from '../../src/host/capture-routes/table-changes.ts';
+import { TEST_FACTS, testPlanInput, testPoint } from '../../src/testing/index.ts';
+import { captureInput, flowsAt } from '../capture/arbitraries.ts';
+import { type RoutingState, steeredByRules } from './routing-model.ts';
 
 const SOURCES = { 4: '10.0.0.1', 6: '2001:db8::1' } as const;
+const MECHANISM = { id: 'ebpf-sklookup', sources: SOURCES };
+/** Own addresses of the host in random worlds. */
+const OWN = ['10.0.0.3/32', '127.0.0.1/32', '2001:db8::3/128', '::1/128'];
 const FAMILIES = [4, 6] as const;
 const OWN_PREFIXES = [...OWN, '127.0.0.0/8'].map((text) => parsePrefix(text));
 
+const world = captureInput.map((given) => {
+  const input = { ...given, builtins: [...STATIC_EXCLUSIONS, ...OWN.map((text) => parsePrefix(text))], canaries: [] };
+  return { input, set: compileCaptureSet(input) };
+});
+type World = typeof world extends fc.Arbitrary<infer Value> ? Value : never;
+
+const flowsOf = ({ input }: World) => fc.array(flowsAt(input), { minLength: 20, maxLength: 40 });
+const worldAndFlows = world.chain((given) => fc.tuple(fc.constant(given), flowsOf(given)));
+const worldsAndFlows = fc.tuple(world, world).chain(([a, b]) =>
+  fc.tuple(
+    fc.constant(a),
+    fc.constant(b),
+    fc.tuple(flowsOf(a), flowsOf(b)).map(([one, other]) => [...one, ...other]),
+  ),
+);
+
 function inputOf({ set }: World): PlanInput {
   const points = FAMILIES.flatMap((family) =>
-    (['tcp', 'udp'] as const).map((protocol) => point(family, 15001, -1, protocol)),
+    (['tcp', 'udp'] as const).map((protocol) => testPoint(family, 15001, -1, protocol)),
   );
-  return { ...planInput([]), set, points, facts: { ...FACTS, ownAddresses: OWN, connectedNetworks: [] } };
+  return { ...testPlanInput([]), set, points, facts: { ...TEST_FACTS, ownAddresses: OWN, connectedNetworks: [] } };
 }
 
 function byFamily(routing: readonly FamilyRouting[]): ReadonlyMap<Family, FamilyRouting> {
@@ -47,8 +61,8 @@ describe('rules and tables', () => {
   test('bring exactly those unbound flows to this host that decide steers when they come from our address', () => {
     expect(() =>
       fc.assert(
-        fc.property(world, flows, (given, asked) => {
-          const routing = byFamily(routingOf(inputOf(given), SOURCES));
+        fc.property(worldAndFlows, ([given, asked]) => {
+          const routing = byFamily(routingOf(inputOf(given), MECHANISM));
           for (const flow of asked.filter(isAsked)) {
             const state = routing.get(flow.family) as FamilyRouting;
             const unbound = { ...flow, source: undefined } as never;
@@ -61,8 +75,8 @@ describe('rules and tables', () => {
   });
 
   test('leave marked sockets and sockets with a source of their own alone', () => {
-    const input = planInput([{ prefixes: ['0.0.0.0/0', '::/0'] }]);
-    const routing = byFamily(routingOf(input, SOURCES));
+    const input = testPlanInput([{ prefixes: ['0.0.0.0/0', '::/0'] }]);
+    const routing = byFamily(routingOf(input, MECHANISM));
     const four = routing.get(4) as FamilyRouting;
     const six = routing.get(6) as FamilyRouting;
     const to4 = { family: 4, protocol: 'tcp', destination: addressToNumber('203.0.113.7'), port: 80 } as const;
@@ -78,7 +92,7 @@ describe('rules and tables', () => {
 
   test('our source address alone brings nothing here', () => {
     const routing = byFamily(
-      routingOf(planInput([{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] }]), SOURCES),
+      routingOf(testPlanInput([{ prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] }]), MECHANISM),
     );
     for (const family of FAMILIES) {
       const state = routing.get(family) as FamilyRouting;
@@ -95,7 +109,7 @@ describe('rules and tables', () => {
   });
 
   test('choose users, and take canaries from all of them', () => {
-    const input = planInput(
+    const input = testPlanInput(
       [{ prefixes: ['203.0.113.0/24'] }],
       {},
       {
@@ -105,7 +119,7 @@ describe('rules and tables', () => {
         },
       },
     );
-    const [four] = routingOf(input, SOURCES) as [FamilyRouting];
+    const [four] = routingOf(input, MECHANISM) as [FamilyRouting];
     const flow = { family: 4, protocol: 'tcp', destination: addressToNumber('203.0.113.7'), port: 80 } as const;
     const canary = { ...flow, destination: addressToNumber('192.0.2.1'), port: 4711 };
     const answers = [0, 999, 1000, 1041, 1042, 1043, 1999, 2000].map((uid) => steeredByRules(four, { ...flow, uid }));
@@ -118,8 +132,8 @@ describe('rules and tables', () => {
       [{ kind: 'gid', first: 1, last: 1 }, /by group/],
       [{ kind: 'cgroup', path: 'x' }, /control group/],
     ] as const) {
-      const input = planInput([{ prefixes: ['203.0.113.0/24'] }], {}, { owners: { only: [owner], except: [] } });
-      expect(() => routingOf(input, SOURCES)).toThrow(word);
+      const input = testPlanInput([{ prefixes: ['203.0.113.0/24'] }], {}, { owners: { only: [owner], except: [] } });
+      expect(() => routingOf(input, MECHANISM)).toThrow(word);
     }
   });
 
@@ -127,7 +141,7 @@ describe('rules and tables', () => {
     expect(() =>
       fc.assert(
         fc.property(world, (given) => {
-          for (const { rules } of routingOf(inputOf(given), SOURCES)) {
+          for (const { rules } of routingOf(inputOf(given), MECHANISM)) {
             for (const { ports } of rules) {
               if (ports) expect(ports.first >= 1 && ports.last <= 65_534 && ports.first <= ports.last).toBe(true);
             }
@@ -146,40 +160,40 @@ describe('the places of classes', () => {
     }));
 
   test('many prefixes with few sets of ports are tables', () => {
-    const [four] = routingOf(planInput(many(600, 16, 10)), SOURCES) as [FamilyRouting];
+    const [four] = routingOf(testPlanInput(many(600, 16, 10)), MECHANISM) as [FamilyRouting];
     expect(four.placement.size).toBe(10);
     expect(four.rules.length).toBeLessThan(20);
   });
 
   test('single prefixes with many sets of ports are rules', () => {
-    const [four] = routingOf(planInput(many(2000, 1, 2000)), SOURCES) as [FamilyRouting];
+    const [four] = routingOf(testPlanInput(many(2000, 1, 2000)), MECHANISM) as [FamilyRouting];
     expect(four.placement.size).toBe(0);
     expect(four.rules.length).toBeGreaterThan(2000);
     expect([...four.tables.keys()]).toEqual([22497]);
   });
 
   test('what saves most rules gets the tables', () => {
-    const [four] = routingOf(planInput([...many(40, 2, 40), ...many(0, 0, 1)]), SOURCES) as [FamilyRouting];
+    const [four] = routingOf(testPlanInput([...many(40, 2, 40), ...many(0, 0, 1)]), MECHANISM) as [FamilyRouting];
     expect(four.placement.size).toBe(14);
     expect(four.tables.size).toBe(15);
     const wide = Array.from({ length: 100 }, (_, i) => `21.0.${i}.0/24`);
-    const [more] = routingOf(planInput([...many(40, 2, 40), { prefixes: wide, ports: [[7, 7]] }]), SOURCES) as [
+    const [more] = routingOf(testPlanInput([...many(40, 2, 40), { prefixes: wide, ports: [[7, 7]] }]), MECHANISM) as [
       FamilyRouting,
     ];
     expect(more.placement.get('tcp 7')).toBe(2);
   });
 
   test('more than the limit is refused with both numbers', () => {
-    expect(() => routingOf(planInput(many(3000, 2, 3000)), SOURCES)).toThrow(
+    expect(() => routingOf(testPlanInput(many(3000, 2, 3000)), MECHANISM)).toThrow(
       /3001 different sets of ports.*rules.*4096/,
     );
-    expect(() => routingOf(planInput(many(3000, 2, 3000)), SOURCES)).toThrow(/interceptor nft/);
+    expect(() => routingOf(testPlanInput(many(3000, 2, 3000)), MECHANISM)).toThrow(/interceptor nft/);
   });
 
   test('a class keeps its table, and a table in use is given to no other', () => {
-    const first = routingOf(planInput(many(32, 2, 14)), SOURCES);
+    const first = routingOf(testPlanInput(many(32, 2, 14)), MECHANISM);
     const placements = new Map(first.map((each) => [each.family, each.placement]));
-    const next = routingOf(planInput(many(32, 2, 30)), SOURCES, { placements })[0] as FamilyRouting;
+    const next = routingOf(testPlanInput(many(32, 2, 30)), MECHANISM, { placements })[0] as FamilyRouting;
     const before = placements.get(4) as Placement;
     for (const [text, table] of next.placement) {
       if (before.has(text)) expect(before.get(text)).toBe(table);
@@ -241,10 +255,10 @@ describe('updates', () => {
     a: World,
     b: World,
   ): Map<Family, readonly [old: RoutingState, now: RoutingState, end: RoutingState]> {
-    const old = routingOf(inputOf(a), SOURCES);
+    const old = routingOf(inputOf(a), MECHANISM);
     const placements = new Map(old.map((each) => [each.family, each.placement]));
-    const now = byFamily(routingOf(inputOf(b), SOURCES, { placements }));
-    const drained = byFamily(routingOf(inputOf(b), SOURCES, { draining: true }));
+    const now = byFamily(routingOf(inputOf(b), MECHANISM, { placements }));
+    const drained = byFamily(routingOf(inputOf(b), MECHANISM, { draining: true }));
     const withLiving = ({ rules, tables }: FamilyRouting, retired: TableRoutes) => ({
       rules,
       tables: new Map([...tables, [LIVING, retired]]),
@@ -267,7 +281,7 @@ describe('updates', () => {
   test('between any two steps every destination is answered as before or as after, and living flows go on', () => {
     expect(() =>
       fc.assert(
-        fc.property(world, world, flows, (a, b, asked) => {
+        fc.property(worldsAndFlows, ([a, b, asked]) => {
           for (const [family, [before, after, end]] of history(a, b)) {
             const mine = asked.filter((flow) => isAsked(flow) && flow.family === family);
             const unbound = mine.map((flow) => ({ ...flow, source: undefined }) as never);
@@ -291,14 +305,14 @@ describe('updates', () => {
             for (const flow of unbound) expect(steeredByRules(last, flow)).toBe(false);
           }
         }),
-        { numRuns: 150 },
+        { numRuns: 60 },
       ),
     ).not.toThrow();
   });
 
   test('equal tables need no step', () => {
     const table: TableRoutes = new Map([
-      [keyOf(parsePrefix('10.0.0.0/8')), { prefix: parsePrefix('10.0.0.0/8'), local: true }],
+      [keyOf(parsePrefix('10.0.0.0/8')), { prefix: parsePrefix('10.0.0.0/8'), steered: true }],
     ]);
     expect(tableChanges(table, new Map(table))).toEqual({ gains: [], losses: [] });
   });
