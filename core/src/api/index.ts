@@ -3,6 +3,7 @@ export * from './capture.ts';
 export * from './dialer.ts';
 export * from './errors.ts';
 export * from './flow.ts';
+export * from './held-flows.ts';
 export * from './host.ts';
 export * from './interceptor.ts';
 export * from './keyed-options.ts';

@@ -8,14 +8,15 @@
  * All words are 32 bits. Addresses are words in the byte order of the network; IPv4 takes the first of four.
  *
  *   head   version · family · addresses · first port · ports per address · 4 words first address · 7 unused
- *   entry  4 words source address · source port · 4 words original address · original port
+ *   entry  4 words source address · source port · 4 words original address · original port · held
  *
  * The entry of a flow stands at (address − first address) × ports per address + (port − first port). An entry that was
- * never used is all zeros.
+ * never used is all zeros. `held` is one more than the flow's place in the point's table of held flows (held-flows.ts),
+ * while it has one.
  */
 import type { Family } from './flow.ts';
 
-export const NAT_TABLE_VERSION = 1;
+export const NAT_TABLE_VERSION = 2;
 
 /** Words of the head, and what stands in them. */
 export const NAT_HEAD = 16;
@@ -27,11 +28,12 @@ export const NAT_PORTS = 4;
 export const NAT_FIRST_ADDRESS = 5;
 
 /** Words of an entry, and what stands in them. */
-export const NAT_ENTRY = 10;
+export const NAT_ENTRY = 11;
 export const NAT_SOURCE = 0;
 export const NAT_SOURCE_PORT = 4;
 export const NAT_ORIGINAL = 5;
 export const NAT_ORIGINAL_PORT = 9;
+export const NAT_HELD = 10;
 
 /** The block of sources that a mechanism gives to flows. */
 export interface NatBlock {

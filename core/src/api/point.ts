@@ -9,8 +9,10 @@ export type OriginalDestination =
   /**
    * It stands in a table that the plugin writes, beside the real source: flows of this point come from addresses and
    * ports that the plugin gave them, and those say where. Layout: nat-table.ts. Others that connect are refused.
+   * `held`, of TCP: flows are announced there before they connect, so that their upstreams are dialled first; see
+   * held-flows.ts.
    */
-  | { readonly via: 'nat-table'; readonly table: SharedArrayBuffer }
+  | { readonly via: 'nat-table'; readonly table: SharedArrayBuffer; readonly held?: SharedArrayBuffer }
   /** The point serves one service with one target. */
   | {
       readonly via: 'fixed';

@@ -30,6 +30,7 @@ import {
   STATE,
   type FlowSlab,
 } from './flow-slab.ts';
+import type { HeldDials } from './held-dials.ts';
 import type { WorkerPoint } from './messages.ts';
 import { NatLookup } from './nat-lookup.ts';
 
@@ -53,6 +54,7 @@ export interface AcceptorParts {
   readonly flows: FlowLifecycle;
   readonly dialing: Dialing;
   readonly decision: FlowDecision;
+  readonly held: HeldDials;
 }
 
 export class Acceptor {
@@ -126,7 +128,11 @@ export class Acceptor {
   }
 
   #take(fd: number, point: WorkerPoint, now: number): void {
-    const { slab, flows, counters, decision } = this.#parts;
+    const { slab, flows, counters, decision, held } = this.#parts;
+    const offset = point.family === 4 ? 4 : 8;
+    const nat = this.#nat.get(point.index);
+    const entry = nat === undefined ? -1 : nat.find(this.#peerWords, offset, this.#peerWords.getUint16(2, false));
+    if (entry >= 0 && held.accepted(point.index, entry, fd, now)) return;
     const slot = flows.open(fd, TCP, now);
     if (slot < 0) {
       counters.totals[at.flowLimit] = (counters.totals[at.flowLimit] as number) + 1;
@@ -141,14 +147,11 @@ export class Acceptor {
     i32[i + POINT] = point.index;
     i32[i + FAMILY] = point.family;
     i32[i + SOURCE_PORT] = this.#peerWords.getUint16(2, false);
-    const offset = point.family === 4 ? 4 : 8;
     const words = point.family === 4 ? 1 : 4;
     for (let word = 0; word < words; word++) {
       i32[i + SOURCE + word] = this.#peerWords.getInt32(offset + 4 * word, true);
     }
-    const nat = this.#nat.get(point.index);
     if (nat !== undefined) {
-      const entry = nat.find(this.#peerWords, offset, i32[i + SOURCE_PORT] as number);
       if (entry < 0) {
         flows.finish(slot, 'denied');
         return;

@@ -3,6 +3,7 @@
  * flow's bytes.
  */
 import type { Family, FlowRecord } from '../api/flow.ts';
+import { HeldTable } from '../api/held-flows.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import {
   SERVICE_ACTIVE,
@@ -24,7 +25,7 @@ import {
   type SlotSnapshot,
 } from './flow-slab.ts';
 import * as libc from '../sys/libc.ts';
-import { openReplySocket } from '../sys/sockets.ts';
+import { closeWithReset, openIcmpSocket, openReplySocket } from '../sys/sockets.ts';
 import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
 import { recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
@@ -45,7 +46,7 @@ export class DataPlane {
   readonly #workers: WorkerHandle[] = [];
   readonly #deaths: number[] = [];
   #points: readonly BoundPoint[] = [];
-  readonly #replySockets = new Map<Family, number>();
+  readonly #replySockets = new Map<Family, { readonly datagrams: number; readonly icmp: number }>();
   #table: TableMessage | undefined;
   #installed = new Map<WorkerHandle, number>();
   #pointsTaken = new Map<WorkerHandle, number>();
@@ -135,6 +136,10 @@ export class DataPlane {
   /** Lets the workers accept from the open points. */
   listen(): void {
     this.#pointsSerial++;
+    for (const { original } of this.#points) {
+      if (original.via !== 'nat-table' || original.held === undefined) continue;
+      new HeldTable(original.held).workers = this.#workers.map(({ wakeFd }) => wakeFd);
+    }
     for (const worker of this.#workers) this.#givePoints(worker);
   }
 
@@ -199,7 +204,10 @@ export class DataPlane {
     this.collectRecords();
     closePoints(this.#points);
     this.#points = [];
-    for (const fd of this.#replySockets.values()) libc.close(fd);
+    for (const { datagrams, icmp } of this.#replySockets.values()) {
+      libc.close(datagrams);
+      libc.close(icmp);
+    }
     this.#replySockets.clear();
     process.off('exit', this.#onExit);
   }
@@ -272,7 +280,13 @@ export class DataPlane {
     for (const { network, transparent } of this.#points) {
       const { family, protocol } = network;
       if (protocol !== 'udp' || !transparent || this.#replySockets.has(family)) continue;
-      this.#replySockets.set(family, openReplySocket(family, this.#options.mark));
+      const datagrams = openReplySocket(family, this.#options.mark);
+      try {
+        this.#replySockets.set(family, { datagrams, icmp: openIcmpSocket(family, this.#options.mark) });
+      } catch (error) {
+        libc.close(datagrams);
+        throw error;
+      }
     }
   }
 
@@ -319,6 +333,13 @@ export class DataPlane {
             slab.f64[slot * F64 + BYTES_DOWN] = bytesDown;
           },
         });
+        return;
+      }
+      case 'held': {
+        const owner = this.#workers[message.worker];
+        const { slot, generation, fd } = message;
+        if (owner?.running) owner.post({ type: 'attach', slot, generation, clientFd: fd });
+        else closeWithReset(fd);
         return;
       }
       case 'ready':

@@ -3,11 +3,11 @@
  * and sent in batches. A reply carries the address and port that the client wrote to; where capture is transparent that
  * takes a raw socket, because no UDP socket can speak for a port it is not bound to without stealing from others.
  */
-import type { Prefix } from '../api/flow.ts';
+import type { FlowOutcome, Prefix } from '../api/flow.ts';
 import { addressToNumber, familyOf, prefixContains } from '../capture/address.ts';
-import { MSG_DONTWAIT, SOL_IP, SOL_IPV6, IP_PKTINFO, IPV6_PKTINFO } from '../sys/constants.ts';
+import { MSG_DONTWAIT } from '../sys/constants.ts';
 import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
-import { ECONNREFUSED, EINTR } from '../sys/errno.ts';
+import { ECONNREFUSED, EINTR, ENETUNREACH } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
@@ -22,6 +22,8 @@ import {
   BYTES_DOWN,
   BYTES_UP,
   DEADLINE,
+  DROPPED,
+  ERRNO,
   F64,
   FAMILY,
   I32,
@@ -39,7 +41,9 @@ import {
 } from './flow-slab.ts';
 import type { WorkerPoint } from './messages.ts';
 import type { NatLookup } from './nat-lookup.ts';
+import { writePacketInfo } from './packet-info.ts';
 import type { SessionIndex } from './session-index.ts';
+import { type Unreachable, UnreachableMessages } from './unreachable.ts';
 
 /** Datagrams per call. */
 const BATCH = 32;
@@ -68,11 +72,16 @@ export class DatagramRelay {
   readonly #out = new MessageBatch({ messages: BATCH, payload: 0, control: 0 });
   /** Replies from foreign addresses: a UDP header of ours in front, the source address as control data. */
   readonly #raw = new MessageBatch({ messages: BATCH, payload: 0, prefix: UDP_HEADER, control: CONTROL });
+  readonly #unreachable: UnreachableMessages;
+  /** Bytes of the last datagram that went to an upstream, or waits to go; by slot. */
+  readonly #lengths: Uint16Array;
   #points: readonly WorkerPoint[] = [];
   #nat: ReadonlyMap<number, NatLookup> = new Map();
 
   constructor(parts: DatagramRelayParts) {
     this.#parts = parts;
+    this.#unreachable = new UnreachableMessages(parts.slab, parts.counters);
+    this.#lengths = new Uint16Array(parts.slab.capacity);
   }
 
   set points(points: readonly WorkerPoint[]) {
@@ -118,7 +127,7 @@ export class DatagramRelay {
         if (code === EINTR) continue;
         // What an ICMP message said about an earlier datagram; the session goes on, as a client's own socket would.
         if (code === ECONNREFUSED) {
-          this.#count('datagramsRefused', 1);
+          this.#refused(slot, now);
           continue;
         }
         return;
@@ -136,8 +145,18 @@ export class DatagramRelay {
     for (const datagram of queue.take(slot)) {
       if (libc.send(fd, datagram, datagram.length, MSG_DONTWAIT) === datagram.length) {
         this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', datagram.length, 1, now);
+        this.#lengths[slot] = datagram.length;
       } else this.#count('datagramsDropped', 1);
     }
+  }
+
+  /** A session ends: one that never had an upstream tells its client what a host without Weir would tell. */
+  ending(slot: number, outcome: FlowOutcome): void {
+    const { i32 } = this.#parts.slab;
+    const state = i32[slot * I32 + STATE] as number;
+    if (state === SESSION || state === DROPPED) return;
+    const what = unreachableOf(outcome, i32[slot * I32 + ERRNO] as number);
+    if (what !== undefined) this.#tell(slot, what, Date.now());
   }
 
   /** The slot of the session of message `n`; -1 when it has none yet, or none at all. */
@@ -177,6 +196,7 @@ export class DatagramRelay {
     i32.set(key.subarray(6, 10), i + ORIGINAL);
     i32[i + ORIGINAL_PORT] = key[10] as number;
     sessions.add(slot);
+    this.#lengths[slot] = this.#in.length(n);
     // Before the decision: a direct dial has its upstream at once, and then sends what waits.
     queue.push(slot, this.#payload(n));
     if (point.original.via === 'fixed') {
@@ -236,13 +256,30 @@ export class DatagramRelay {
       if (went > 0) sent += went;
       else if (errno() === EINTR) continue;
       // An error of an earlier datagram is told once and the call may be made again; a full socket drops, as a link would.
-      else if (errno() === ECONNREFUSED) this.#count('datagramsRefused', 1);
+      else if (errno() === ECONNREFUSED) this.#refused(slot, now);
       else break;
     }
     let bytes = 0;
     for (let n = 0; n < sent; n++) bytes += this.#out.sendLength(n);
-    if (sent > 0) this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', bytes, sent, now);
+    if (sent > 0) {
+      this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', bytes, sent, now);
+      this.#lengths[slot] = this.#out.sendLength(sent - 1);
+    }
     if (sent < count) this.#count('datagramsDropped', count - sent);
+  }
+
+  /** The upstream's host has said that nobody listens there. */
+  #refused(slot: number, now: number): void {
+    this.#count('datagramsRefused', 1);
+    this.#tell(slot, 'port', now);
+  }
+
+  #tell(slot: number, what: Unreachable, now: number): void {
+    const { slab } = this.#parts;
+    const point = this.#points.find(({ index }) => index === slab.i32[slot * I32 + POINT]);
+    // Where capture is not transparent the client has written to Weir, which is there.
+    if (point === undefined || point.icmpFd < 0) return;
+    this.#unreachable.tell(slot, what, this.#lengths[slot] as number, point.icmpFd, now);
   }
 
   /** Sends the first `count` messages of `#in` to the session's client. */
@@ -269,8 +306,8 @@ export class DatagramRelay {
       for (let word = 0; word < (family === 4 ? 1 : 4); word++) {
         batch.names.setInt32(name + offset + 4 * word, i32[i + SOURCE + word] as number, true);
       }
-      if (raw) this.#writeHeader(n, i, length, family);
-      batch.setLengths(n, family === 4 ? 16 : 28, raw ? (family === 4 ? 32 : 40) : 0);
+      const control = raw ? this.#writeHeader(n, i, length, family) : 0;
+      batch.setLengths(n, family === 4 ? 16 : 28, control);
     }
     const fd = raw ? point.replyFd : point.fd;
     let sent = 0;
@@ -284,7 +321,7 @@ export class DatagramRelay {
   }
 
   /** UDP header (RFC 768), and struct in_pktinfo or in6_pktinfo with the original destination as source. */
-  #writeHeader(n: number, i: number, length: number, family: 4 | 6): void {
+  #writeHeader(n: number, i: number, length: number, family: 4 | 6): number {
     const { i32 } = this.#parts.slab;
     const { prefixes, controls } = this.#raw;
     const prefix = this.#raw.prefixAt(n);
@@ -293,23 +330,7 @@ export class DatagramRelay {
     prefixes.setUint16(prefix + 4, UDP_HEADER + length, false);
     // No checksum: legal in IPv4, and in IPv6 the socket computes it (IPV6_CHECKSUM).
     prefixes.setUint16(prefix + 6, 0, false);
-    const control = this.#raw.controlAt(n);
-    if (family === 4) {
-      controls.setBigUint64(control, 28n, true);
-      controls.setInt32(control + 8, SOL_IP, true);
-      controls.setInt32(control + 12, IP_PKTINFO, true);
-      controls.setInt32(control + 16, 0, true);
-      controls.setInt32(control + 20, i32[i + ORIGINAL] as number, true);
-      controls.setInt32(control + 24, 0, true);
-      return;
-    }
-    controls.setBigUint64(control, 36n, true);
-    controls.setInt32(control + 8, SOL_IPV6, true);
-    controls.setInt32(control + 12, IPV6_PKTINFO, true);
-    for (let word = 0; word < 4; word++) {
-      controls.setInt32(control + 16 + 4 * word, i32[i + ORIGINAL + word] as number, true);
-    }
-    controls.setInt32(control + 32, 0, true);
+    return writePacketInfo(controls, this.#raw.controlAt(n), family, i32, i + ORIGINAL);
   }
 
   #moved(
@@ -337,4 +358,18 @@ export class DatagramRelay {
 function isFrom(address: string, prefixes: readonly Prefix[]): boolean {
   const [family, source] = [familyOf(address), addressToNumber(address)];
   return prefixes.some((prefix) => prefixContains(prefix, family, source));
+}
+
+/** What refuses a datagram in the way of that outcome; undefined: nobody says anything. */
+function unreachableOf(outcome: FlowOutcome, errno: number): Unreachable | undefined {
+  switch (outcome) {
+    case 'denied':
+    case 'unmatched':
+    case 'dial-refused':
+      return 'port';
+    case 'dial-unreachable':
+      return errno === ENETUNREACH ? 'network' : 'host';
+    default:
+      return undefined;
+  }
 }

@@ -10,6 +10,7 @@ import type { FlowLifecycle } from './flow-lifecycle.ts';
 import {
   FAMILY,
   GENERATION,
+  HELD,
   I32,
   NAME,
   ORIGINAL,
@@ -37,6 +38,8 @@ export interface DecisionParts {
   readonly slab: FlowSlab;
   readonly flows: FlowLifecycle;
   readonly dialing: Dialing;
+  /** Of a flow that a mechanism holds: it is decided when it is accepted. */
+  readonly connectFirst: (slot: number) => void;
   readonly post: (message: FromWorker) => void;
 }
 
@@ -62,11 +65,12 @@ export class FlowDecision {
 
   /** Decides on a flow whose slot holds protocol, source and original destination; begins its dial or ends it. */
   begin(slot: number, now: number): void {
-    const { slab, flows, dialing, post } = this.#parts;
+    const { slab, flows, dialing, connectFirst, post } = this.#parts;
     const { i32 } = slab;
     const i = slot * I32;
     const service = this.tables === undefined ? NONE : this.#decide(this.tables, slot);
-    if (service === CANARY_SERVICE) {
+    if (service === CANARY_SERVICE && i32[i + HELD] !== 0) connectFirst(slot);
+    else if (service === CANARY_SERVICE) {
       const { protocol, original } = slab.snapshot(slot);
       post({ type: 'canary', protocol, ...original, sourcePort: i32[i + SOURCE_PORT] as number });
       flows.discard(slot);

@@ -19,24 +19,18 @@ import {
   SO_MARK,
   TCP_NODELAY,
 } from '../sys/constants.ts';
-import {
-  ECONNREFUSED,
-  ECONNRESET,
-  EHOSTUNREACH,
-  EINPROGRESS,
-  EMFILE,
-  ENETUNREACH,
-  ENFILE,
-  ETIMEDOUT,
-} from '../sys/errno.ts';
+import { EINPROGRESS, ETIMEDOUT } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
+import { outcomeOfErrno } from './dial-outcome.ts';
 import { dialAddress, type AddressCache, type DialAddress } from './address-cache.ts';
 import { at, type Counters } from './counters.ts';
 import type { DescriptorLedger } from './descriptor-ledger.ts';
 import type { FlowLifecycle } from './flow-lifecycle.ts';
 import {
+  AWAITING,
   CANDIDATE,
+  CLIENT_FD,
   CONNECTED_AT,
   DEADLINE,
   DIALER,
@@ -47,6 +41,7 @@ import {
   F64,
   FAMILY,
   GENERATION,
+  HELD,
   HANDSHAKE,
   I32,
   NAME,
@@ -93,6 +88,10 @@ export interface DialingParts {
   readonly target: (slot: number) => DialTarget;
   /** A UDP session has its upstream. */
   readonly session: (slot: number, now: number) => void;
+  /** A connection whose client is not there yet has its upstream. */
+  readonly awaited: (slot: number, now: number) => void;
+  /** Of such a connection: it can only be dialled once its client is there. */
+  readonly connectFirst: (slot: number) => void;
   readonly mark: number;
   readonly limits: WorkerLimits;
   readonly post: (message: FromWorker) => void;
@@ -169,8 +168,7 @@ export class Dialing {
     slab.i32[i + SIDE + 1] = (slab.i32[i + SIDE + 1] as number) | SIDE_WRITABLE;
     const step = this.#plans[slot]?.[slab.i32[i + STEP] as number];
     if (step?.kind === 'handshake') return this.#beginHandshake(slot, step.dialer, now);
-    this.#established(slot, now);
-    return true;
+    return this.#established(slot, now);
   }
 
   /** The upstream of a handshake is readable, writable or gone. True when the flow may be relayed. */
@@ -197,20 +195,23 @@ export class Dialing {
       return false;
     }
     this.#parts.relay.prefillDown(slot, progress.early);
-    this.#established(slot, now);
-    return true;
+    return this.#established(slot, now);
   }
 
-  #established(slot: number, now: number): void {
+  /** True when the flow may be relayed. */
+  #established(slot: number, now: number): boolean {
     const { slab, flows } = this.#parts;
     flows.endPending(slot);
     const datagrams = slab.i32[slot * I32 + PROTOCOL] === IPPROTO_UDP;
-    slab.i32[slot * I32 + STATE] = datagrams ? SESSION : RELAYING;
+    const awaits = !datagrams && (slab.i32[slot * I32 + CLIENT_FD] as number) < 0;
+    slab.i32[slot * I32 + STATE] = datagrams ? SESSION : awaits ? AWAITING : RELAYING;
     slab.i32[slot * I32 + RELAY] = RELAY_COPY;
     slab.f64[slot * F64 + CONNECTED_AT] = now;
     slab.f64[slot * F64 + DEADLINE] = 0;
     this.#plans[slot] = undefined;
     if (datagrams) this.#parts.session(slot, now);
+    else if (awaits) this.#parts.awaited(slot, now);
+    return !awaits;
   }
 
   /** What the upstream answered holds for all its addresses: the next dialer's turn. */
@@ -235,6 +236,7 @@ export class Dialing {
       this.#nextStep(slot, now, 'dial-timeout');
     } else if (state === RESOLVING) this.#fail(slot, 'dial-unresolved');
     else if (state === DROPPED) flows.finish(slot, 'denied');
+    else if (state === AWAITING) flows.finish(slot, 'client-reset');
   }
 
   #nextAddress(slot: number, code: number, now: number): void {
@@ -282,7 +284,8 @@ export class Dialing {
       }
       if (step.kind === 'stream') {
         flows.endPending(slot);
-        this.#handToStreamWorker(slot, step.dialer);
+        if (i32[i + HELD] === 0) this.#handToStreamWorker(slot, step.dialer);
+        else this.#connectFirst(slot);
         return;
       }
       const addresses = this.#addressesOf(slot, step, now, waited);
@@ -396,6 +399,11 @@ export class Dialing {
     );
   }
 
+  #connectFirst(slot: number): void {
+    this.#plans[slot] = undefined;
+    this.#parts.connectFirst(slot);
+  }
+
   #handToStreamWorker(slot: number, dialer: number): void {
     const { slab, flows, post } = this.#parts;
     slab.i32[slot * I32 + STATE] = STREAMING;
@@ -425,21 +433,3 @@ function isSame(one: DialAddress, other: DialAddress): boolean {
 
 /** Not an errno: the dial would have arrived at one of our own listeners. */
 const LOOP = -1;
-
-function outcomeOfErrno(code: number): FlowOutcome {
-  switch (code) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-      return 'dial-refused';
-    case ETIMEDOUT:
-      return 'dial-timeout';
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-      return 'dial-unreachable';
-    case EMFILE:
-    case ENFILE:
-      return 'dial-limit';
-    default:
-      return 'dial-error';
-  }
-}

@@ -34,6 +34,7 @@ import {
   F64,
   FREE,
   GENERATION,
+  HELD,
   I32,
   OUTCOME,
   outcomeCode,
@@ -83,6 +84,8 @@ export interface FlowLifecycleParts {
   readonly handshaking: Handshaking;
   readonly sessions: SessionIndex;
   readonly queue: DatagramQueue;
+  /** Told before a flow ends that somebody waits to hear of: a connection that is held, a UDP session. */
+  readonly ending: (slot: number, outcome: FlowOutcome) => void;
   /** TCP flows and UDP sessions at most. */
   readonly flowLimit: number;
   readonly sessionLimit: number;
@@ -195,7 +198,7 @@ export class FlowLifecycle {
     return fd;
   }
 
-  /** Closes a canary: it is no flow, so nobody hears of it. */
+  /** Closes a canary, or a flow that begins anew: it is no flow, so nobody hears of it. */
   discard(slot: number): void {
     const { slab, counters } = this.#parts;
     const i = slot * I32;
@@ -205,6 +208,13 @@ export class FlowLifecycle {
     if (client >= 0) this.#close(client, false);
     slab.i32[i + CLIENT_FD] = -1;
     counters.totals[at.accepted] = (counters.totals[at.accepted] as number) - 1;
+    const service = slab.i32[i + SERVICE] as number;
+    if (service !== 0) {
+      const base = service * SERVICE_FIELDS;
+      const { services } = counters;
+      services[base + SERVICE_ACTIVE] = (services[base + SERVICE_ACTIVE] as number) - 1;
+      services[base + SERVICE_TOTAL] = (services[base + SERVICE_TOTAL] as number) - 1;
+    }
     this.#countLiving(slab.i32[i + PROTOCOL] as number, -1);
     this.#free.push(slot);
   }
@@ -231,6 +241,7 @@ export class FlowLifecycle {
     const { i32, f64 } = slab;
     const i = slot * I32;
     if (i32[i + STATE] === FREE) return;
+    if (i32[i + HELD] !== 0 || i32[i + PROTOCOL] === UDP) this.#parts.ending(slot, outcome);
     const reset = outcome !== 'closed';
     this.endPending(slot);
     relay.release(slot);

@@ -62,6 +62,11 @@ export const UPSTREAM_PORT = 42;
 export const PENDING = 43;
 /** Per direction: bytes asked for by one splice; 0 while it is copied. It has a pipe only while bytes are in it. */
 export const SPLICING = 44;
+/**
+ * One more than its place in its point's table of held flows while the mechanism holds its client; 0: it does not.
+ * api/held-flows.ts.
+ */
+export const HELD = 46;
 /** Four words each, as the kernel wrote them (network order bytes); IPv4 uses the first. */
 export const SOURCE = 48;
 export const ORIGINAL = 52;
@@ -86,6 +91,8 @@ export const STREAMING = 5;
 export const DROPPED = 6;
 /** A UDP session with its upstream. */
 export const SESSION = 7;
+/** Has its upstream; its client is let through now and has not been accepted yet. */
+export const AWAITING = 8;
 
 // Flags of a side.
 export const SIDE_READABLE = 1;

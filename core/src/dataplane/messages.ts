@@ -17,6 +17,8 @@ export interface WorkerPoint {
   readonly protocol: Protocol;
   /** UDP: the raw socket that replies from any address and port, or -1 where the point itself replies. Control's. */
   readonly replyFd: number;
+  /** UDP: the raw socket that tells clients what cannot be reached, or -1 where nobody else would. Control's. */
+  readonly icmpFd: number;
   readonly port: number;
   /** A dial to `port` at one of these addresses would arrive here. */
   readonly own: readonly string[];
@@ -119,6 +121,8 @@ export type ToWorker =
       readonly upstreamFd: number;
       readonly early?: Uint8Array;
     }
+  /** A connection that another worker accepted belongs to a flow that was dialled here. */
+  | { readonly type: 'attach'; readonly slot: number; readonly generation: number; readonly clientFd: number }
   /** Replaces all points; answered by `points-taken` when no other is accepted from any more. */
   | { readonly type: 'points'; readonly serial: number; readonly points: readonly WorkerPoint[] }
   /** Nothing new is steered: sessions that are silent need not be waited for. */
@@ -154,6 +158,14 @@ export type FromWorker =
       readonly fd: number;
       /** Of a point that serves one service. */
       readonly target?: FixedTarget;
+    }
+  /** An accepted connection that another worker has dialled for. */
+  | {
+      readonly type: 'held';
+      readonly worker: number;
+      readonly slot: number;
+      readonly generation: number;
+      readonly fd: number;
     }
   | { readonly type: 'reset-done'; readonly flows: number }
   | { readonly type: 'stopped' };

@@ -38,6 +38,7 @@ import {
   FlowSlab,
   FREE,
   GENERATION,
+  HELD,
   HANDSHAKE,
   I32,
   outcomeOf,
@@ -58,6 +59,7 @@ import {
 import { FlowTimeouts } from './flow-timeouts.ts';
 import { HandshakeDialers } from './handshake-dialers.ts';
 import { Handshaking } from './handshaking.ts';
+import { HeldDials } from './held-dials.ts';
 import type { FromWorker, TableMessage, ToWorker, WorkerData, WorkerPoint } from './messages.ts';
 import { NameDirectory } from './name-directory.ts';
 import { NameTexts } from './name-texts.ts';
@@ -89,6 +91,7 @@ export class SpliceWorker {
   readonly #decision: FlowDecision;
   readonly #acceptor: Acceptor;
   readonly #datagrams: DatagramRelay;
+  readonly #held: HeldDials;
   readonly #events = new DataView(new ArrayBuffer(MAX_EVENTS * EPOLL_EVENT_SIZE));
   /** Slots that have more to do than one turn allowed. */
   #ready: number[] = [];
@@ -123,6 +126,10 @@ export class SpliceWorker {
       handshaking,
       sessions,
       queue,
+      ending: (slot, outcome) => {
+        if (this.#slab.i32[slot * I32 + HELD] !== 0) this.#held.ended(slot, outcome);
+        else this.#datagrams.ending(slot, outcome);
+      },
       flowLimit: data.limits.flows,
       sessionLimit: data.limits.udpSessions,
     });
@@ -143,6 +150,8 @@ export class SpliceWorker {
         relay: this.#relay,
         target: (slot) => this.#target(slot),
         session: (slot, now) => this.#datagrams.established(slot, now),
+        awaited: (slot, now) => this.#held.dialled(slot, now),
+        connectFirst: (slot) => this.#held.connectFirst(slot),
         mark: data.mark,
         limits: data.limits,
       },
@@ -150,12 +159,16 @@ export class SpliceWorker {
       data.points,
     );
     this.#flowTimeouts = new FlowTimeouts({ ...shared, dialing: this.#dialing });
-    this.#decision = new FlowDecision({ ...shared, dialing: this.#dialing });
-    this.#acceptor = new Acceptor({ ...shared, epfd: this.#epfd, dialing: this.#dialing, decision: this.#decision });
-    this.#datagrams = new DatagramRelay({
+    this.#decision = new FlowDecision({
       ...shared,
       dialing: this.#dialing,
-      decision: this.#decision,
+      connectFirst: (slot) => this.#held.connectFirst(slot),
+    });
+    const deciding = { ...shared, dialing: this.#dialing, decision: this.#decision };
+    this.#held = new HeldDials({ ...deciding, worker: data.index });
+    this.#acceptor = new Acceptor({ ...deciding, epfd: this.#epfd, held: this.#held });
+    this.#datagrams = new DatagramRelay({
+      ...deciding,
       sessions,
       queue,
     });
@@ -207,6 +220,7 @@ export class SpliceWorker {
     this.#datagramPoints = new Map(points.filter((one) => one.protocol === 'udp').map((one) => [one.index, one]));
     this.#dialing.points = points;
     this.#datagrams.points = points;
+    this.#held.points = points;
     this.#acceptor.listen(points);
     const event = new DataView(new ArrayBuffer(16));
     for (const { fd, index } of this.#datagramPoints.values()) {
@@ -306,9 +320,10 @@ export class SpliceWorker {
     libc.read(this.#data.wakeFd, wakeBytes, 8);
     for (;;) {
       const received = receiveMessageOnPort(this.#port) as { message: ToWorker } | undefined;
-      if (received === undefined) return;
+      if (received === undefined) break;
       this.#handle(received.message, now);
     }
+    this.#held.look(now);
   }
 
   #handle(message: ToWorker, now: number): void {
@@ -338,6 +353,10 @@ export class SpliceWorker {
         return;
       case 'adopt':
         this.#adopt(message, now);
+        return;
+      case 'attach':
+        this.#ledger.opened(message.clientFd);
+        this.#held.attach(message.slot, message.generation, message.clientFd, now);
         return;
       case 'points':
         this.#listen(message.points);

@@ -136,6 +136,11 @@ export class WorkerHandle {
     });
   }
 
+  /** Ends its wait, for whoever shares memory with it. */
+  get wakeFd(): number {
+    return this.#wakeFd;
+  }
+
   post(message: ToWorker): void {
     if (this.#thread === undefined) return;
     this.#thread.postMessage(message);
@@ -191,8 +196,8 @@ export class WorkerHandle {
   }
 }
 
-/** Raw sockets that answer datagrams from any address, by family; see `openReplySocket`. */
-export type ReplySockets = ReadonlyMap<Family, number>;
+/** Raw sockets that answer datagrams from any address, by family; see `openReplySocket` and `openIcmpSocket`. */
+export type ReplySockets = ReadonlyMap<Family, { readonly datagrams: number; readonly icmp: number }>;
 
 /** The points as one worker gets them. */
 export function pointsOf(
@@ -202,12 +207,14 @@ export function pointsOf(
 ): readonly WorkerPoint[] {
   return points.map((point, index) => {
     const { family, protocol } = point.network;
+    const reply = protocol === 'udp' && point.transparent ? replySockets.get(family) : undefined;
     return {
       index,
       fd: point.fds[worker] as number,
       family,
       protocol,
-      replyFd: protocol === 'udp' && point.transparent ? (replySockets.get(family) ?? -1) : -1,
+      replyFd: reply?.datagrams ?? -1,
+      icmpFd: reply?.icmp ?? -1,
       port: point.port,
       ...leadingTo(point),
       original: point.original,

@@ -6,6 +6,7 @@ export * from './capabilities.ts';
 export * from './constants.ts';
 export * from './epoll.ts';
 export * from './errno.ts';
+export * from './internet-checksum.ts';
 export { addressOf, errno, openLibrary, opaque, type Library } from './library.ts';
 export * as libc from './libc.ts';
 export { MessageBatch, type BatchOptions } from './message-batch.ts';

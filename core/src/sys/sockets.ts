@@ -8,6 +8,8 @@ import {
   AF_INET,
   AF_INET6,
   IP_TRANSPARENT,
+  IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
   IPPROTO_UDP,
   IPV6_CHECKSUM,
   IPV6_TRANSPARENT,
@@ -104,14 +106,28 @@ const UDP_CHECKSUM_OFFSET = 6;
  * @throws NotPermittedError without CAP_NET_RAW; SystemCallError.
  */
 export function openReplySocket(family: Family, mark: number): number {
+  return openRawSocket(family, mark, IPPROTO_UDP);
+}
+
+/**
+ * A raw socket that sends ICMP messages from any address, the source as control data. The checksum comes with the message
+ * in IPv4, and is the kernel's in IPv6.
+ * @returns the descriptor; the caller owns it.
+ * @throws as openReplySocket.
+ */
+export function openIcmpSocket(family: Family, mark: number): number {
+  return openRawSocket(family, mark, family === 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+}
+
+function openRawSocket(family: Family, mark: number, protocol: number): number {
   const domain = family === 4 ? AF_INET : AF_INET6;
   const type = SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  const fd = checked(libc.socket(domain, type, IPPROTO_UDP), 'socket(SOCK_RAW)', MARK_REMEDY);
+  const fd = checked(libc.socket(domain, type, protocol), 'socket(SOCK_RAW)', MARK_REMEDY);
   try {
     const [level, name] = family === 4 ? [SOL_IP, IP_TRANSPARENT] : [SOL_IPV6, IPV6_TRANSPARENT];
     setOption(fd, level, name, 1, 'setsockopt(IP_TRANSPARENT)', MARK_REMEDY);
     if (mark !== 0) setOption(fd, SOL_SOCKET, SO_MARK, mark, 'setsockopt(SO_MARK)', MARK_REMEDY);
-    if (family === 6) {
+    if (family === 6 && protocol === IPPROTO_UDP) {
       setOption(fd, SOL_IPV6, IPV6_CHECKSUM, UDP_CHECKSUM_OFFSET, 'setsockopt(IPV6_CHECKSUM)', 'Report this.');
     }
     const address = sockaddr({ address: REPLY_BIND[family], port: 0 });

@@ -7,7 +7,7 @@
  * before fresh ones, so that memory grows with what lives and not with what ever lived.
  */
 import { NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '@weir/core/api';
-import { negative, plus } from './checksum.ts';
+import { negative, plus } from '@weir/core/sys';
 import { FlowIndex } from './flow-index.ts';
 import type { Packet } from './packet.ts';
 

@@ -1,7 +1,6 @@
 /** Whether the kernel takes a packet of several segments, or one whose checksum it is to finish, from a device. */
 import type { Family } from '@weir/core';
-import { IPPROTO_TCP, libc } from '@weir/core/sys';
-import { plus, sumOf } from './checksum.ts';
+import { IPPROTO_TCP, libc, plus, sumOf } from '@weir/core/sys';
 import { VNET_HEADER } from './packet-path.ts';
 
 const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;

@@ -11,8 +11,7 @@
  * gso_size u16 · csum_start u16 · csum_offset u16. It goes back to the kernel as it came: what it says of lengths and
  * places stays true, so packets of many segments pass uncut.
  */
-import { IPPROTO_TCP, IPPROTO_UDP } from '@weir/core/sys';
-import { negative, plus, updated } from './checksum.ts';
+import { IPPROTO_TCP, IPPROTO_UDP, negative, plus, updated } from '@weir/core/sys';
 import { at, type TunCounters } from './counters.ts';
 import { Fragments } from './fragments.ts';
 import type { NatFlows } from './nat-flows.ts';

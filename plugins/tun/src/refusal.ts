@@ -1,6 +1,5 @@
 /** Makes of a TCP packet that nobody takes the RST that answers it. RFC 9293 section 3.5.2, group 1. */
-import { IPPROTO_TCP } from '@weir/core/sys';
-import { plus, sumOf } from './checksum.ts';
+import { IPPROTO_TCP, plus, sumOf } from '@weir/core/sys';
 import type { Packet } from './packet.ts';
 
 const FIN = 1;

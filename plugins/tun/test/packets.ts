@@ -1,6 +1,6 @@
 /** Makes IP packets as the kernel gives them to a tun device, and says whether their checksums are right. */
 import { addressToBytes, bytesToAddress } from '@weir/core';
-import { plus, sumOf } from '../src/checksum.ts';
+import { plus, sumOf } from '@weir/core/sys';
 import { VNET_HEADER } from '../src/packet-path.ts';
 
 export const FIN = 1;

@@ -248,12 +248,22 @@ async function owners(stage: Stage): Promise<void> {
   assert.equal(await stage.host.state(), before);
 }
 
-/** A closed upstream port is told by ICMP; the session goes on, and works when somebody listens. */
+/** A closed upstream port is told by ICMP, and so is a service that refuses; a session goes on when somebody listens. */
 async function closedUpstream(stage: Stage): Promise<void> {
-  const weir = await stage.weir({ services: udpServices() });
+  const refusing = SIDES.map(({ family, prefix }) => ({
+    name: `refuses${family}`,
+    addresses: [prefix],
+    ports: [7009],
+    protocols: ['udp'],
+    dialer: 'reset',
+  }));
+  const weir = await stage.weir({ services: [...udpServices(), ...refusing] });
   for (const side of SIDES) {
-    const report = await runDatagrams(stage.client, [`${side.capturedHost}:7000`], { timeoutMs: 1000 });
-    assert.equal(report.right + report.wrong, 0, 'nobody answers');
+    for (const port of [7000, 7009]) {
+      const target = `${side.capturedHost}:${port}`;
+      const { right, wrong, errors } = await runDatagrams(stage.client, [target], { connected: true, timeoutMs: 3000 });
+      assert.deepEqual({ right, wrong, errors }, { right: 0, wrong: 0, errors: { ECONNREFUSED: 1 } }, target);
+    }
   }
   assert.ok(((await weir.admin.status()).counters['datagramsRefused'] ?? 0) > 0, 'it is counted');
   await stage.udp('upstream', upstreamEndpoints());
@@ -363,7 +373,7 @@ export const DATAGRAM_CASES: readonly StagedCase[] = [
     holdsFor: 'kept source',
   }),
   onStage('UDP sessions of two owners are kept apart', owners),
-  onStage('a closed upstream port does not end a UDP session', closedUpstream),
+  onStage('a closed upstream port refuses as it would without Weir, and does not end the session', closedUpstream),
   onStage('no descriptor is left when UDP sessions have ended', descriptors),
 ];
 
@@ -371,4 +381,5 @@ export const FORWARD_DATAGRAM_CASES: readonly StagedCase[] = forwarded([
   ...COMMON,
   onStage("Weir's own datagrams to a captured address arrive at the real host", ownDial, { routed: true }),
   onStage('UDP sessions of two owners are kept apart', owners),
+  onStage('a closed upstream port refuses as it would without Weir, and does not end the session', closedUpstream),
 ]);
