@@ -139,6 +139,7 @@ export class SpliceWorker {
       counters: this.#counters,
       ledger: this.#ledger,
       flows: this.#flows,
+      connectFirst: (slot: number) => this.#held.connectFirst(slot),
       post: (message: FromWorker) => this.#post(message),
     };
     this.#dialing = new Dialing(
@@ -151,7 +152,6 @@ export class SpliceWorker {
         target: (slot) => this.#target(slot),
         session: (slot, now) => this.#datagrams.established(slot, now),
         awaited: (slot, now) => this.#held.dialled(slot, now),
-        connectFirst: (slot) => this.#held.connectFirst(slot),
         mark: data.mark,
         limits: data.limits,
       },
@@ -159,11 +159,7 @@ export class SpliceWorker {
       data.points,
     );
     this.#flowTimeouts = new FlowTimeouts({ ...shared, dialing: this.#dialing });
-    this.#decision = new FlowDecision({
-      ...shared,
-      dialing: this.#dialing,
-      connectFirst: (slot) => this.#held.connectFirst(slot),
-    });
+    this.#decision = new FlowDecision({ ...shared, dialing: this.#dialing });
     const deciding = { ...shared, dialing: this.#dialing, decision: this.#decision };
     this.#held = new HeldDials({ ...deciding, worker: data.index });
     this.#acceptor = new Acceptor({ ...deciding, epfd: this.#epfd, held: this.#held });
