@@ -2,17 +2,19 @@
 import { UsageError } from '@weir/core';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { PEERS } from './candidates/catalogue.ts';
+import { ALL_OF_WEIR, PEERS, QUICK_OF_WEIR } from './candidates/catalogue.ts';
 
 export const USAGE = `npm run bench [-- options]
 
-  --quick               the measures that say most, in under five minutes
-  --interceptor A,B     Weir's backends to measure (default nft)
+  --quick               the measures that say most, in under five minutes; else all, in under forty
+  --interceptor A,B     Weir's backends, some with a variant behind + (default with --quick ${QUICK_OF_WEIR.join(',')}, else
+                        ${ALL_OF_WEIR.join(',')})
   --peers A,B           other programs, where they are installed (default ${[...PEERS.keys()].join(',')}; none: no peers)
   --only A,B            only these measures
   --against DIRECTORY   the build of another checkout of Weir as one more row
   --rounds N            default 5
-  --seconds N           of one measurement, whole seconds (default 1 with --quick, else 3)
+  --seconds N           of one measurement, whole seconds (default 1)
+  --minutes N           no further round begins that would not end by then (default 5 with --quick, else 40)
   --seed N              order of candidates and measures (default random, printed)
   --json FILE           the result; default bench/results/<time>.json
   --micro               only the micro benchmarks, without private hosts`;
@@ -27,6 +29,7 @@ export interface BenchArguments {
   readonly against: string | undefined;
   readonly rounds: number;
   readonly seconds: number;
+  readonly minutes: number;
   readonly seed: number;
   readonly json: string | undefined;
 }
@@ -53,12 +56,13 @@ export function parseArguments(argv: readonly string[], random: () => number = M
     help: { type: 'boolean', short: 'h', default: false },
     quick: { type: 'boolean', default: false },
     micro: { type: 'boolean', default: false },
-    interceptor: { type: 'string', default: 'nft' },
+    interceptor: { type: 'string' },
     peers: { type: 'string', default: [...PEERS.keys()].join(',') },
     only: { type: 'string' },
     against: { type: 'string' },
     rounds: { type: 'string' },
     seconds: { type: 'string' },
+    minutes: { type: 'string' },
     seed: { type: 'string' },
     json: { type: 'string' },
   } as const;
@@ -76,12 +80,14 @@ export function parseArguments(argv: readonly string[], random: () => number = M
     help: values.help,
     micro: values.micro,
     quick: values.quick,
-    interceptors: list(values.interceptor),
+    interceptors:
+      values.interceptor === undefined ? (values.quick ? QUICK_OF_WEIR : ALL_OF_WEIR) : list(values.interceptor),
     peers: list(values.peers),
     only: values.only === undefined ? undefined : list(values.only),
     against: values.against === undefined ? undefined : resolve(values.against),
     rounds: whole('rounds', values.rounds, 5, 1000),
-    seconds: whole('seconds', values.seconds, values.quick ? 1 : 3, 600),
+    seconds: whole('seconds', values.seconds, 1, 600),
+    minutes: whole('minutes', values.minutes, values.quick ? 5 : 40, 1440),
     seed: whole('seed', values.seed, 1 + Math.floor(random() * 0xfffffffe), 0xffffffff),
     json: values.json,
   };

@@ -7,8 +7,19 @@ export interface Task {
   /** The prefix that is captured; the real server answers at one of its addresses. */
   readonly prefix: string;
   readonly ports: readonly number[];
-  /** An HTTP server that answers at once. */
-  readonly http: { readonly address: string; readonly port: number };
+  /** Where clients connect to reach an HTTP server that answers at once. */
+  readonly http: Endpoint;
+  /** Where clients connect to reach the far end of bulk, peers/bulk-origin.ts. */
+  readonly bulk: Endpoint;
+  /** Where datagrams are sent back. */
+  readonly echo: Endpoint;
+  /** Before a command line: the program may have as many descriptors as 50,000 flows need. */
+  readonly manyFiles: readonly string[];
+}
+
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
 }
 
 /** What a candidate says it has carried since it started. */
@@ -33,6 +44,11 @@ export interface Candidate {
   /** As in `--interceptor` and `--peers`, and in the result. */
   readonly id: string;
   readonly label: string;
+  readonly kind: 'none' | 'weir' | 'peer';
+  /** Whether it carries UDP. */
+  readonly udp: boolean;
+  /** Where its clients connect instead, for one that captures nothing; absent: where the server is. */
+  entrance?(task: Task): Task;
   /** Why it cannot take part here, with the way to change that; undefined when it can. */
   missing(): string | undefined;
   /** What it is, with its version. */
@@ -44,5 +60,5 @@ export interface Candidate {
   /** Starts the processes and resolves when they carry traffic. @throws Error with their output when they do not. */
   start(task: Task): Promise<RunningCandidate>;
   /** A destination that answers HTTP only when the candidate carries it; undefined where there is nothing to start. */
-  firstFlow(task: Task): { readonly address: string; readonly port: number } | undefined;
+  firstFlow(task: Task): Endpoint | undefined;
 }

@@ -35,12 +35,15 @@ export interface CpuCost {
   readonly all: number;
 }
 
-/** Starts a clock of CPU time; the function that it returns stops it. The load generator has to end in between. */
-export function cpuClock(candidate: readonly number[], servers: readonly number[]): () => CpuCost {
+/**
+ * Starts a clock of CPU time; the function that it returns stops it. The load generator has to end in between, or says itself
+ * how many seconds it used, so that starting it does not count.
+ */
+export function cpuClock(candidate: readonly number[], servers: readonly number[]): (client?: number) => CpuCost {
   const begun = [cpuSeconds(candidate), cpuSeconds(servers), endedChildrenCpuSeconds()] as const;
-  return () => {
+  return (client) => {
     const own = cpuSeconds(candidate) - begun[0];
-    const others = cpuSeconds(servers) - begun[1] + endedChildrenCpuSeconds() - begun[2];
+    const others = cpuSeconds(servers) - begun[1] + (client ?? endedChildrenCpuSeconds() - begun[2]);
     return { candidate: candidate.length === 0 ? undefined : own, all: own + others };
   };
 }

@@ -14,10 +14,10 @@ export interface Metric {
 export interface Stage {
   readonly candidate: Candidate;
   readonly running: RunningCandidate;
+  /** With the places where the candidate's clients connect. */
   readonly task: Task;
   /** The same candidate's other host, where it can be started and stopped. */
   readonly spare: Task;
-  readonly iperf: { readonly address: string; readonly port: number };
   /** Processes of the server host whose CPU time is the server's. */
   readonly serverPids: readonly number[];
   readonly seconds: number;
@@ -34,6 +34,8 @@ export interface Load {
   readonly id: string;
   /** Part of `--quick`. */
   readonly quick: boolean;
+  /** Starts the candidate itself, on the spare host: needs no warm-up, and as many rounds as it says suffice. */
+  readonly fresh?: { readonly rounds: number };
   readonly metrics: readonly Metric[];
   /** Why this load cannot be run here; undefined when it can. */
   missing(): string | undefined;

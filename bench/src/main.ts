@@ -42,8 +42,7 @@ async function compare(args: BenchArguments): Promise<number> {
     say(`seed ${args.seed}`);
     const result = await Measurement.run(net, candidates, loads, args, { say });
     if (interrupted) throw new Error('interrupted');
-    const references = candidates.map(({ id }) => id).filter((id) => !args.interceptors.includes(id));
-    say(`\n${renderTable(result, references.toReversed())}`);
+    say(`\n${renderTable(result)}`);
     const file = args.json ?? join(RESULTS, `${result.startedAt.replaceAll(':', '-')}.json`);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`);

@@ -24,6 +24,11 @@ export interface Progress {
   say(text: string): void;
 }
 
+/** The second row of what is not intercepted: after the candidates of each measure. */
+export const AFTER = 'direct-after';
+/** What stopping everything takes at the end. Milliseconds. */
+const LEAVING_MS = 10_000;
+
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 export class Measurement {
@@ -31,7 +36,10 @@ export class Measurement {
   readonly #arguments: BenchArguments;
   readonly #progress: Progress;
   readonly #readings = new Readings();
+  readonly #began = Date.now();
   readonly #failures: string[] = [];
+  readonly #leftOut: string[] = [];
+  #rounds = 0;
   readonly #entrants: Entrant[] = [];
   readonly #results = new Map<string, CandidateResult>();
 
@@ -56,28 +64,35 @@ export class Measurement {
     const possible = loads.filter((load) => load.missing() === undefined);
     await measurement.#measure(possible);
     for (const entrant of measurement.#entrants) await measurement.#leave(entrant);
-    const ids = candidates.map(({ id }) => id);
-    const references = ids.filter((id) => !args.interceptors.includes(id));
+    const ids = candidates.flatMap(({ id, kind }) => (kind === 'none' ? [id, AFTER] : [id]));
     return {
       format: 1,
       startedAt: new Date(began).toISOString(),
       seconds: Math.round((Date.now() - began) / 1000),
-      arguments: { seed: args.seed, rounds: args.rounds, secondsPerMeasurement: args.seconds, quick: args.quick },
+      arguments: {
+        seed: args.seed,
+        rounds: measurement.#rounds,
+        secondsPerMeasurement: args.seconds,
+        quick: args.quick,
+      },
       machine,
-      candidates: candidates.flatMap(({ id }) => measurement.#results.get(id) ?? []),
+      candidates: ids.flatMap((id) => measurement.#results.get(id) ?? []),
       metrics: possible.flatMap((load) =>
-        load.metrics.map((metric) => ({ ...metric, rows: measurement.#readings.rows(metric.id, ids, references) })),
+        load.metrics.map((metric) => ({ ...metric, rows: measurement.#readings.rows(metric.id, ids) })),
       ),
-      leftOut: loads.flatMap((load) => {
-        const missing = load.missing();
-        return missing === undefined ? [] : [`${load.id} is not measured: ${missing}`];
-      }),
+      leftOut: [
+        ...measurement.#leftOut,
+        ...loads.flatMap((load) => {
+          const missing = load.missing();
+          return missing === undefined ? [] : [`${load.id} is not measured: ${missing}`];
+        }),
+      ],
       failures: measurement.#failures,
     };
   }
 
   async #enter(candidate: Candidate): Promise<void> {
-    const base = { id: candidate.id, label: candidate.label };
+    const base = { id: candidate.id, label: candidate.label, kind: candidate.kind };
     const missing = candidate.missing();
     if (missing !== undefined) {
       this.#results.set(candidate.id, { ...base, version: 'not here', leftOut: missing });
@@ -93,6 +108,9 @@ export class Measurement {
       const running = await candidate.start(task);
       this.#entrants.push({ candidate, running, task, spare, before });
       this.#results.set(candidate.id, { ...base, version });
+      if (candidate.kind === 'none') {
+        this.#results.set(AFTER, { ...base, id: AFTER, label: `${candidate.label}, after`, version });
+      }
     } catch (error) {
       this.#results.set(candidate.id, { ...base, version, leftOut: messageOf(error) });
       this.#progress.say(`${candidate.label} is left out: ${messageOf(error)}`);
@@ -100,27 +118,42 @@ export class Measurement {
   }
 
   async #measure(loads: readonly Load[]): Promise<void> {
-    const { seed, rounds } = this.#arguments;
+    const { seed, rounds, minutes } = this.#arguments;
     const random = randomFrom(seed);
+    let longest = 0;
     // Round 0 is the warm-up: caches, compiled code, grown buffers. Its readings do not count, its failures do.
     for (let round = 0; round <= rounds; round++) {
+      const begun = Date.now();
+      if (round > 1 && begun + longest > this.#began + minutes * 60_000 - LEAVING_MS) {
+        this.#leftOut.push(`rounds ${round} to ${rounds}: they would take longer than ${minutes} minutes in all`);
+        break;
+      }
       this.#progress.say(round === 0 ? 'warm-up' : `round ${round} of ${rounds}`);
-      for (const load of shuffled(loads, random)) {
-        for (const entrant of shuffled(this.#entrants, random)) {
-          if (load.appliesTo(entrant.candidate)) await this.#take(entrant, load, round);
-        }
+      for (const load of shuffled(loads, random)) await this.#takeInTurns(load, round, random);
+      if (round > 0) {
+        this.#rounds = round;
+        longest = Math.max(longest, Date.now() - begun);
       }
     }
   }
 
-  async #take(entrant: Entrant, load: Load, round: number): Promise<void> {
+  /** Every candidate in random order, between two measurements without any: what has drifted meanwhile shows there. */
+  async #takeInTurns(load: Load, round: number, random: () => number): Promise<void> {
+    if (load.fresh !== undefined && (round === 0 || round > load.fresh.rounds)) return;
+    const able = this.#entrants.filter(({ candidate }) => load.appliesTo(candidate));
+    const plain = able.find(({ candidate }) => candidate.kind === 'none');
+    if (plain !== undefined) await this.#take(plain, load, round);
+    for (const entrant of shuffled(able, random)) if (entrant !== plain) await this.#take(entrant, load, round);
+    if (plain !== undefined && round > 0) await this.#take(plain, load, round, AFTER);
+  }
+
+  async #take(entrant: Entrant, load: Load, round: number, as = entrant.candidate.id): Promise<void> {
     const { candidate, running, task, spare } = entrant;
     const stage: Stage = {
       candidate,
       running,
-      task,
+      task: candidate.entrance?.(task) ?? task,
       spare,
-      iperf: this.#scene.iperf,
       serverPids: this.#scene.serverPids,
       seconds: round === 0 ? 1 : this.#arguments.seconds,
     };
@@ -131,7 +164,7 @@ export class Measurement {
       if (after?.spliced !== undefined) entrant.spliced = entrant.spliced === true || after.spliced;
       if (round === 0) return;
       for (const [metric, value] of Object.entries(values)) {
-        this.#readings.add(metric, candidate.id, round, value);
+        this.#readings.add(metric, as, round, value);
       }
     } catch (error) {
       this.#failures.push(`${load.id} of ${candidate.label}: ${messageOf(error)}`);

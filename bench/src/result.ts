@@ -6,6 +6,7 @@ import { pairedRatio, summarise, type Summary } from './statistics.ts';
 export interface CandidateResult {
   readonly id: string;
   readonly label: string;
+  readonly kind: 'none' | 'weir' | 'peer';
   readonly version: string;
   /** Why it has no numbers. */
   readonly leftOut?: string;
@@ -58,13 +59,13 @@ export class Readings {
     rounds.set(round, value);
   }
 
-  /** Rows in the order of `candidates`; each compared with every id of `references` but itself. */
-  rows(metric: string, candidates: readonly string[], references: readonly string[]): readonly Row[] {
+  /** Rows in the order of `candidates`, each compared with every other. */
+  rows(metric: string, candidates: readonly string[]): readonly Row[] {
     const measured = this.#values.get(metric) ?? new Map<string, Map<number, number>>();
     return candidates.flatMap((candidate) => {
       const values = measured.get(candidate);
       if (values === undefined) return [];
-      const ratios = references.flatMap((reference): Array<readonly [string, number]> => {
+      const ratios = candidates.flatMap((reference): Array<readonly [string, number]> => {
         const other = measured.get(reference);
         const ratio = other === undefined || reference === candidate ? undefined : pairedRatio(values, other);
         return ratio === undefined ? [] : [[reference, ratio]];

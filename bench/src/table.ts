@@ -1,17 +1,19 @@
 /** A result as text for people: one block per measure, one line per candidate. */
 import type { BenchmarkResult, MetricResult, Row } from './result.ts';
 
-const WIDTH = 18;
+const WIDTH = 24;
+/** What the ratio columns compare with, where it was measured. */
+const REFERENCES = ['haproxy', 'direct'];
 
 function numbers(row: Row, digits: number): string {
   const fixed = (value: number) => value.toFixed(digits);
   return `${fixed(row.median).padStart(10)}  ${`${fixed(row.lowest)} – ${fixed(row.highest)}`.padEnd(22)}`;
 }
 
-function block(metric: MetricResult, labels: ReadonlyMap<string, string>, references: readonly string[]): string {
+function block(metric: MetricResult, labels: ReadonlyMap<string, string>): string {
   const head = `${metric.label} (${metric.unit}, ${metric.better} is better)`;
   const lines = metric.rows.map((row) => {
-    const ratios = references.map((reference) => {
+    const ratios = REFERENCES.filter((id) => labels.has(id)).map((reference) => {
       const ratio = row.ratios[reference];
       return ratio === undefined ? ''.padEnd(24) : `${ratio.toFixed(2)} × ${labels.get(reference)}`.padEnd(24);
     });
@@ -21,8 +23,7 @@ function block(metric: MetricResult, labels: ReadonlyMap<string, string>, refere
   return [head, ...lines].join('\n');
 }
 
-/** `references`: the ids that the ratio columns compare with. */
-export function renderTable(result: BenchmarkResult, references: readonly string[]): string {
+export function renderTable(result: BenchmarkResult): string {
   const { machine } = result;
   const labels = new Map(result.candidates.map(({ id, label }) => [id, label]));
   const shown = result.metrics.filter(({ rows }) => rows.length > 0);
@@ -47,7 +48,7 @@ export function renderTable(result: BenchmarkResult, references: readonly string
       `${machine.distribution}; load before ${machine.loadBefore.toFixed(1)}; commit ${machine.commit}`,
     `${result.arguments.rounds} rounds of ${result.arguments.secondsPerMeasurement} s, seed ${result.arguments.seed}: ` +
       'median, lowest – highest, and the median of the ratios within each round',
-    ...shown.map((metric) => block(metric, labels, references)),
+    ...shown.map((metric) => block(metric, labels)),
     notes.join('\n'),
   ].join('\n\n');
 }

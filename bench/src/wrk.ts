@@ -2,6 +2,7 @@
 import { missingFor } from '@weir/core/testing';
 import { fileURLToPath } from 'node:url';
 import type { Stage } from './load.ts';
+import { reportIn } from './script.ts';
 
 const REPORT = fileURLToPath(new URL('./peers/wrk-report.lua', import.meta.url));
 
@@ -29,9 +30,7 @@ export async function wrk(stage: Stage, path: string, connections: number): Prom
     ['wrk', '-t1', `-c${connections}`, `-d${stage.seconds}s`, '-s', REPORT, `http://${address}:${port}${path}`],
     { timeoutMs: 20_000 + stage.seconds * 1000 },
   );
-  const line = /^report (.*)$/m.exec(output)?.[1];
-  if (line === undefined) throw new Error(`wrk gave no report:\n${output}`);
-  const report = JSON.parse(line) as WrkReport;
+  const report = reportIn<WrkReport>(output);
   if (report.failed + report.status > 0) {
     throw new Error(`wrk: ${report.failed} requests failed and ${report.status} were refused of ${report.requests}`);
   }

@@ -1,21 +1,22 @@
 import { describe, expect, test } from 'vitest';
 import { parseArguments, USAGE } from '../src/arguments.ts';
-import { candidatesFor } from '../src/candidates/catalogue.ts';
+import { ALL_OF_WEIR, candidatesFor } from '../src/candidates/catalogue.ts';
 import { LOADS, loadsFor } from '../src/loads/catalogue.ts';
 
 describe('arguments', () => {
   test('defaults', () => {
     expect(parseArguments([], () => 0)).toMatchObject({
       quick: false,
-      interceptors: ['nft'],
-      peers: ['haproxy'],
+      interceptors: ALL_OF_WEIR,
+      peers: ['haproxy', 'redsocks', 'v2ray', 'pipe'],
       only: undefined,
       rounds: 5,
-      seconds: 3,
+      seconds: 1,
+      minutes: 40,
       seed: 1,
       json: undefined,
     });
-    expect(parseArguments(['--quick']).seconds).toBe(1);
+    expect(parseArguments(['--quick'])).toMatchObject({ interceptors: ['nft'], minutes: 5 });
     expect(parseArguments([], () => 0.999_999).seed).toBeLessThanOrEqual(0xffffffff);
   });
 
@@ -42,13 +43,14 @@ describe('arguments', () => {
 
 describe('what is compared', () => {
   test('in the order in which it is shown', () => {
-    const ids = candidatesFor(['nft', 'tun'], ['haproxy']).map(({ id }) => id);
-    expect(ids).toEqual(['direct', 'nft', 'tun', 'haproxy']);
+    const ids = candidatesFor(['nft', 'tun+mtu1500'], ['haproxy']).map(({ id }) => id);
+    expect(ids).toEqual(['direct', 'nft', 'tun+mtu1500', 'haproxy']);
     expect(candidatesFor(['nft'], [], '/elsewhere').map(({ id }) => id)).toEqual(['direct', 'nft', 'nft@other']);
   });
 
   test('unknown names are refused with the known ones', () => {
     expect(() => candidatesFor(['carrier-pigeon'], [])).toThrow(/carrier-pigeon/);
+    expect(() => candidatesFor(['nft+warp'], [])).toThrow(/warp/);
     expect(() => candidatesFor([], ['squid'])).toThrow(/squid/);
     expect(() => loadsFor(['speed'], true)).toThrow(/speed/);
   });

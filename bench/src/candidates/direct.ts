@@ -4,6 +4,8 @@ import type { Candidate } from '../candidate.ts';
 export const DIRECT: Candidate = {
   id: 'direct',
   label: 'not intercepted',
+  kind: 'none',
+  udp: true,
   missing: () => undefined,
   version: () => 'no program',
   prepare: async () => {},

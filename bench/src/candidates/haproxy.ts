@@ -7,28 +7,32 @@ import { missingFor, type TestHost } from '@weir/core/testing';
 import { execFileSync } from 'node:child_process';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import type { Candidate, Task } from '../candidate.ts';
+import type { Candidate } from '../candidate.ts';
+import { descriptorLimit } from '../descriptor-limit.ts';
+import { missingUser } from './peer-process.ts';
+import { PEER_PORT, PEER_UID, steer, unsteer, type Steering } from './steering.ts';
 
 const PROGRAM = '/usr/sbin/haproxy';
-/** Nobody: no other process of the client host runs as it. */
-const UID = 65_534;
-const PORT = 15_001;
-const MARK = 1;
-const TABLE = 100;
+const STEERING: Steering = { kind: 'tproxy', exempt: 'uid' };
 const SOCKET = '/run/haproxy.sock';
 const FILE = '/run/haproxy.cfg';
+
+/** More than any load uses at once; each takes two descriptors. */
+const PIPES = 200;
+const MAXCONN = Math.min(60_000, Math.floor((descriptorLimit - 2 * PIPES - 300) / 2));
 
 const CONFIGURATION = `
 global
   nbthread 1
-  maxconn 4000
+  maxconn ${MAXCONN}
+  maxpipes ${PIPES}
   tune.pipesize 262144
-  uid ${UID}
-  gid ${UID}
+  uid ${PEER_UID}
+  gid ${PEER_UID}
   stats socket ${SOCKET} mode 600 level operator
 defaults
   mode tcp
-  maxconn 4000
+  maxconn ${MAXCONN}
   option splice-auto
   option splice-request
   option splice-response
@@ -36,29 +40,9 @@ defaults
   timeout client 1h
   timeout server 1h
 listen captured
-  bind 127.0.0.1:${PORT} transparent backlog 4096
+  bind 127.0.0.1:${PEER_PORT} transparent backlog 4096
   server s 0.0.0.0
 `;
-
-function rules({ prefix, ports }: Task): string {
-  return `table ip bench_haproxy {
-  chain out {
-    type route hook output priority mangle; policy accept;
-    meta skuid ${UID} return
-    ip daddr ${prefix} tcp dport { ${ports.join(', ')} } meta mark set ${MARK}
-  }
-  chain pre {
-    type filter hook prerouting priority mangle; policy accept;
-    meta mark ${MARK} meta l4proto tcp tproxy to 127.0.0.1:${PORT} accept
-  }
-}
-`;
-}
-
-const ROUTING = [
-  ['ip', 'rule', '%', 'fwmark', String(MARK), 'lookup', String(TABLE)],
-  ['ip', 'route', '%', 'local', '0.0.0.0/0', 'dev', 'lo', 'table', String(TABLE)],
-];
 
 /** The answer to a command on the stats socket. */
 async function ask(client: TestHost, command: string): Promise<string> {
@@ -78,24 +62,17 @@ function frontend(csv: string): ReadonlyMap<string, string> {
 export const HAPROXY: Candidate = {
   id: 'haproxy',
   label: 'HAProxy',
-  missing() {
-    const lacks = missingFor('haproxy');
-    if (lacks !== undefined) return lacks;
-    const root = missingFor('root');
-    return root && `its own connections are told apart by the user it runs as, and a second one needs root: ${root}`;
-  },
+  kind: 'peer',
+  udp: false,
+  missing: () => missingFor('haproxy') ?? missingUser(),
   version: () => /version (\S+)/.exec(execFileSync(PROGRAM, ['-v'], { encoding: 'utf8' }))?.[1] ?? 'unknown',
   async prepare(task) {
-    await task.client.check(['nft', '-f', '/dev/stdin'], { input: rules(task) });
-    for (const command of ROUTING) await task.client.check(command.map((word) => (word === '%' ? 'add' : word)));
+    await steer(task, STEERING);
     await task.client.check(['sh', '-c', `cat > ${FILE}`], { input: CONFIGURATION });
   },
-  async unprepare(task) {
-    for (const command of ROUTING) await task.client.check(command.map((word) => (word === '%' ? 'del' : word)));
-    await task.client.check(['nft', 'delete', 'table', 'ip', 'bench_haproxy']);
-  },
-  async start({ client }) {
-    const haproxy = client.spawn([PROGRAM, '-db', '-f', FILE]);
+  unprepare: (task) => unsteer(task, STEERING),
+  async start({ client, manyFiles }) {
+    const haproxy = client.spawn([...manyFiles, PROGRAM, '-db', '-f', FILE]);
     const listening = ['sh', '-c', `for i in $(seq 200); do [ -S ${SOCKET} ] && exit 0; sleep 0.01; done; exit 1`];
     await client.check(listening).catch((error: unknown) => {
       throw new Error(`haproxy did not start: ${haproxy.describe()}`, { cause: error });

@@ -1,5 +1,5 @@
 /** How long small requests wait while others move bulk: whether one flow's share is bounded. */
-import { iperf, iperfMissing } from '../iperf.ts';
+import { bulkBytes } from '../bulk-transfer.ts';
 import type { Load } from '../load.ts';
 import { wrk, wrkMissing } from '../wrk.ts';
 
@@ -17,10 +17,10 @@ export const BESIDE_BULK: Load = {
     { id: `${ID}-p99`, label: 'requests of 64 B beside 4 streams: p99', unit: 'µs', better: 'less', digits: 0 },
     { id: `${ID}-rate`, label: '4 streams beside requests of 64 B', unit: 'Gbit/s', better: 'more', digits: 2 },
   ],
-  missing: () => iperfMissing() ?? wrkMissing(),
+  missing: wrkMissing,
   appliesTo: () => true,
   async run(stage) {
-    const bulk = iperf(stage, { streams: STREAMS, down: true, seconds: stage.seconds + 1 });
+    const bulk = bulkBytes(stage, { streams: STREAMS, down: true, seconds: stage.seconds + 1 });
     const small = (async () => {
       await new Promise((resolve) => setTimeout(resolve, LEAD));
       return wrk(stage, '/64', CONNECTIONS);
@@ -28,7 +28,7 @@ export const BESIDE_BULK: Load = {
     const [moved, report] = await Promise.all([bulk, small]);
     return {
       values: { [`${ID}-p50`]: report.p50, [`${ID}-p99`]: report.p99, [`${ID}-rate`]: moved.gigabits },
-      moved: { flows: STREAMS + 1, bytes: moved.bytes + report.bytes },
+      moved: { flows: STREAMS + CONNECTIONS, bytes: moved.bytes + report.bytes },
     };
   },
 };

@@ -3,7 +3,11 @@ import { UsageError } from '@weir/core';
 import type { Load } from '../load.ts';
 import { BESIDE_BULK } from './beside-bulk.ts';
 import { bulk } from './bulk.ts';
+import { CONNECT } from './connect.ts';
 import { connections } from './connections.ts';
+import { datagrams } from './datagrams.ts';
+import { IDLE_FLOWS } from './idle-flows.ts';
+import { PREFIXES } from './prefixes.ts';
 import { requests } from './requests.ts';
 import { START } from './start.ts';
 
@@ -17,8 +21,13 @@ export const LOADS: readonly Load[] = [
   connections(128, false),
   requests(64, '64 B'),
   requests(16_384, '16 KiB'),
+  CONNECT,
   BESIDE_BULK,
+  datagrams(20_000),
+  datagrams(100_000),
   START,
+  IDLE_FLOWS,
+  PREFIXES,
 ];
 
 /** @throws UsageError for a name that is not known. */

@@ -24,7 +24,7 @@ export function requests(bytes: number, size: string): Load {
   });
   return {
     id,
-    quick: true,
+    quick: bytes === 64,
     metrics: [
       { id, label, unit: '/s', better: 'more', digits: 0 },
       cpu('cpu', 'CPU'),
@@ -49,7 +49,7 @@ export function requests(bytes: number, size: string): Load {
           [`${id}-p99`]: report.p99,
           [`${id}-p99.9`]: report.p999,
         },
-        moved: { flows: 1, bytes: report.bytes },
+        moved: { flows: CONNECTIONS, bytes: report.bytes },
       };
     },
   };

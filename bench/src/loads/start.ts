@@ -7,9 +7,10 @@ const ID = 'start';
 export const START: Load = {
   id: ID,
   quick: true,
+  fresh: { rounds: 5 },
   metrics: [{ id: ID, label: 'start to first captured flow', unit: 'ms', better: 'less', digits: 0 }],
   missing: () => undefined,
-  appliesTo: (candidate) => candidate.id !== 'direct',
+  appliesTo: (candidate) => candidate.kind !== 'none',
   async run({ candidate, spare }) {
     const target = candidate.firstFlow(spare);
     if (target === undefined) throw new Error(`${candidate.label} has nothing to start`);

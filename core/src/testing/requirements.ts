@@ -192,6 +192,8 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
   binary('ping', 'iputils-ping'),
   binary('iperf3'),
   binary('haproxy'),
+  binary('redsocks'),
+  binary('v2ray'),
   binary('danted', 'dante-server'),
   binary('dig', 'bind9-dnsutils'),
   binary('dnsmasq', 'dnsmasq-base'),
