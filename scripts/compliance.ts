@@ -17,6 +17,7 @@ import {
   UDP_FORWARD_CASES,
   UDP_OUTPUT_CASES,
   type ComplianceCase,
+  type ComplianceEnvironment,
 } from '@weir/core/testing';
 
 const PACKAGES = ['nft', 'tproxy-iptables', 'ebpf-sklookup', 'tun', 'proxy'];
@@ -48,14 +49,21 @@ function allFlowCases({ capabilities }: InterceptorDefinition<never>): readonly 
   ];
 }
 
+/** Whose captured packets pass through a device: the host must pass packets on. */
+const NEED_FORWARDING: ReadonlySet<string> = new Set(['tun']);
+
+function environmentOf({ id, capabilities }: InterceptorDefinition<never>): ComplianceEnvironment {
+  return { interceptor: id, explicit: !capabilities.transparent, needsForwarding: NEED_FORWARDING.has(id) };
+}
+
 function flowCases(definition: InterceptorDefinition<never>): ReturnType<typeof casesByCapability> {
-  return casesByCapability(allFlowCases(definition), definition.capabilities);
+  return casesByCapability(allFlowCases(definition), definition.capabilities, environmentOf(definition));
 }
 
 /** Hooks come last: they leave this process in other namespaces. */
 function casesFor(definition: InterceptorDefinition<never>): readonly Case[] {
   const { transparent } = definition.capabilities;
-  const environment = { interceptor: definition.id, explicit: !transparent };
+  const environment = environmentOf(definition);
   const flows = flowCases(definition).held;
   const hooks = transparent ? HOOK_CASES : [];
   return [

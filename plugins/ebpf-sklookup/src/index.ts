@@ -14,6 +14,8 @@ export const ebpfSklookup = defineInterceptor({
     networks: [
       { family: 4, protocol: 'tcp' },
       { family: 6, protocol: 'tcp' },
+      { family: 4, protocol: 'udp' },
+      { family: 6, protocol: 'udp' },
     ],
     scopes: ['output'],
     transparent: true,

@@ -34,6 +34,19 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
     ]),
   },
   {
+    name: 'both-protocols',
+    input: testPlanInput(
+      [
+        { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] },
+        { prefixes: ['198.51.100.0/24', '198.51.101.0/24'], ports: [[53, 53]], protocols: ['udp'] },
+        { prefixes: ['192.0.2.128/25', '2001:db8:9::/64'], ports: [[8000, 65_535]], protocols: ['tcp', 'udp'] },
+      ],
+      {
+        points: ([4, 6] as const).flatMap((family) => [testPoint(family, 15001), testPoint(family, 15002, -1, 'udp')]),
+      },
+    ),
+  },
+  {
     name: 'own-and-loopback-addresses',
     input: testPlanInput([{ prefixes: ['127.0.0.53/32', '10.1.0.2/32', '::1/128'], ports: [[53, 53]] }]),
   },

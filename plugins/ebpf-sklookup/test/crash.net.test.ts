@@ -87,7 +87,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('on an uneasy host', () =
     shell('echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6');
     const before = state();
     await using weir = new Instance();
-    expect(await weir.interceptor.provision(signal)).toMatchObject([{ id: 'tcp4' }]);
+    expect(await weir.interceptor.provision(signal)).toMatchObject([{ id: 'tcp4' }, { id: 'udp4' }]);
     await weir.start(weir.input([WEB]));
     expect(attempt(V4)).toBe('connected');
     expect(shell('ip -6 rule')).not.toContain('proto 87');

@@ -11,6 +11,10 @@ export interface ComplianceCase {
   readonly run: (environment: ComplianceEnvironment) => Promise<void>;
   /** Where mechanisms may differ: of two cases one holds for each. Absent: it holds for all. */
   readonly holdsFor?: SourceHandling;
+  /** Why mechanisms that capture by routes, and give local flows a source of their own, cannot hold it. */
+  readonly notByRoutes?: string;
+  /** It is about a host that passes nothing on. */
+  readonly closedGateway?: boolean;
 }
 
 /** What becomes of the source address of a local flow; `preservesSource` of a mechanism's capabilities says which. */
@@ -22,26 +26,42 @@ export interface LeftOutCase {
   readonly reason: string;
 }
 
-/** The cases that hold for a mechanism with these capabilities, and those that do not, each with its reason. */
+/**
+ * The cases that hold for a mechanism with these capabilities, and those that do not, each with its reason.
+ * @param environment what the mechanism needs of a host.
+ */
 export function casesByCapability(
   cases: readonly ComplianceCase[],
   { preservesSource }: Pick<Capabilities, 'preservesSource'>,
+  { needsForwarding = false }: Pick<ComplianceEnvironment, 'needsForwarding'> = {},
 ): { readonly held: readonly ComplianceCase[]; readonly leftOut: readonly LeftOutCase[] } {
-  const handling: SourceHandling = preservesSource ? 'kept source' : 'own source';
-  const isHeld = ({ holdsFor }: ComplianceCase) => holdsFor === undefined || holdsFor === handling;
-  const reason = preservesSource
-    ? 'local flows keep their source with this mechanism (preservesSource)'
-    : "local flows get Weir's own source with this mechanism, and sockets with a source of their own are not captured";
+  const reasonOf = ({ holdsFor, notByRoutes, closedGateway }: ComplianceCase): string | undefined => {
+    if (preservesSource && holdsFor === 'own source') {
+      return 'local flows keep their source with this mechanism (preservesSource)';
+    }
+    if (!preservesSource && holdsFor === 'kept source') {
+      return "local flows get Weir's own source with this mechanism, and sockets with a source of their own are not captured";
+    }
+    if (!preservesSource && notByRoutes !== undefined) return notByRoutes;
+    return needsForwarding && closedGateway
+      ? 'the host must pass packets on; otherwise the start is refused'
+      : undefined;
+  };
+  const judged = cases.map((each) => ({ each, reason: reasonOf(each) }));
   return {
-    held: cases.filter(isHeld),
-    leftOut: cases.filter((each) => !isHeld(each)).map(({ name }) => ({ name, reason })),
+    held: judged.filter(({ reason }) => reason === undefined).map(({ each }) => each),
+    leftOut: judged.flatMap(({ each: { name }, reason }) => (reason === undefined ? [] : [{ name, reason }])),
   };
 }
 
 /** A case on a stage of its own, with what it was made of. */
 export interface StagedCase extends ComplianceCase {
   readonly body: (stage: Stage) => Promise<void>;
-  readonly options: StageOptions & { readonly timeoutMs?: number; readonly holdsFor?: SourceHandling };
+  readonly options: StageOptions &
+    Partial<Pick<ComplianceCase, 'timeoutMs' | 'holdsFor' | 'notByRoutes' | 'closedGateway'>> & {
+      /** As `notByRoutes`, for the case as one of forwarded traffic. */
+      readonly forwardedNotByRoutes?: string;
+    };
 }
 
 /** A case on a stage of its own. */
@@ -50,6 +70,8 @@ export function onStage(name: string, body: StagedCase['body'], options: StagedC
     name,
     timeoutMs: options.timeoutMs ?? 60_000,
     ...(options.holdsFor === undefined ? {} : { holdsFor: options.holdsFor }),
+    ...(options.notByRoutes === undefined ? {} : { notByRoutes: options.notByRoutes }),
+    ...(options.closedGateway === undefined ? {} : { closedGateway: options.closedGateway }),
     async run(environment) {
       await using stage = await Stage.create(environment, options);
       await body(stage);
@@ -61,7 +83,11 @@ export function onStage(name: string, body: StagedCase['body'], options: StagedC
 
 /** The same cases with their clients behind the host, whose source every mechanism keeps. */
 export function forwarded(cases: readonly StagedCase[]): readonly StagedCase[] {
-  return cases.map(({ name, body, options: { holdsFor: _holdsFor, ...options } }) =>
-    onStage(`forwarded: ${name}`, body, { ...options, scope: 'forward' }),
+  return cases.map(({ name, body, options: { holdsFor: _holdsFor, forwardedNotByRoutes, ...options } }) =>
+    onStage(`forwarded: ${name}`, body, {
+      ...options,
+      ...(forwardedNotByRoutes === undefined ? {} : { notByRoutes: forwardedNotByRoutes }),
+      scope: 'forward',
+    }),
   );
 }

@@ -341,7 +341,9 @@ const COMMON: readonly StagedCase[] = [
       { routed, holdsFor: 'kept source' },
     ),
   ),
-  onStage('UDP of any size arrives unchanged, both ways', sizes),
+  onStage('UDP of any size arrives unchanged, both ways', sizes, {
+    forwardedNotByRoutes: 'later fragments have no ports, so that no rule on ports brings them here',
+  }),
   onStage('two UDP clients of one destination, and one client of several, are kept apart', apart),
   onStage('idle UDP sessions end, and the same client begins a new one', idleEnds),
   onStage('the neighbour port, TCP and ICMP of a service of UDP alone reach the real host', neighbours, {
@@ -355,6 +357,7 @@ const COMMON: readonly StagedCase[] = [
   onStage('an update leaves living UDP sessions where they are', (stage) => updates(stage), {
     routed: true,
     holdsFor: 'kept source',
+    forwardedNotByRoutes: 'nothing tells the living sessions of a removed prefix from others: they go to the real host',
   }),
   onStage('a drain takes no new UDP session and lets the living ones go on', (stage) => drains(stage), {
     routed: true,

@@ -238,7 +238,10 @@ export const EXPLICIT_LIFECYCLE_CASES: readonly StagedCase[] = [
 
 const STEERED_LIFECYCLE_CASES: readonly StagedCase[] = [
   onStage('foreign rules, routes and devices are untouched, and everything is as before after a stop', untouched),
-  onStage('an update captures what came, leaves what went, and living flows go on', updates, { routed: true }),
+  onStage('an update captures what came, leaves what went, and living flows go on', updates, {
+    routed: true,
+    forwardedNotByRoutes: 'nothing tells the living flows of a removed prefix from others: they are cut',
+  }),
   onStage('rules that somebody takes away come back, and that is counted', drift),
   onStage('a drain takes no new flow and lets the living ones end', drains, { routed: true }),
 ];

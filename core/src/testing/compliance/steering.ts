@@ -297,5 +297,8 @@ export const FORWARD_STEERING_CASES: readonly StagedCase[] = forwarded([
   }),
   onStage("the host's own connections are captured at once", bothScopes),
   onStage('packets of other interfaces reach the real host', otherInterface, { routed: true }),
-  onStage('where the host passes nothing on, and drops in FORWARD', closedGateway, { forwarding: false }),
+  onStage('where the host passes nothing on, and drops in FORWARD', closedGateway, {
+    forwarding: false,
+    closedGateway: true,
+  }),
 ]);

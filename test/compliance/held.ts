@@ -1,0 +1,27 @@
+// oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
+/** Lists of compliance cases as tests of one mechanism: what it holds runs, what it cannot hold is named. */
+import { casesByCapability, requires, type ComplianceCase, type ComplianceEnvironment } from '@weir/core/testing';
+import type { InterceptorDefinition } from '@weir/core';
+import { describe, test } from 'vitest';
+
+/**
+ * @param lists by title, which stands behind the mechanism's.
+ * @param needs what the machine must have beside namespaces, IPv6 and the clients of the cases.
+ */
+export function mustHold(
+  { capabilities }: InterceptorDefinition<never>,
+  environment: ComplianceEnvironment,
+  lists: Readonly<Record<string, readonly ComplianceCase[]>>,
+  needs: readonly string[],
+): void {
+  for (const [title, cases] of Object.entries(lists)) {
+    const whole = `${environment.interceptor}, ${title}`;
+    const { held, leftOut } = casesByCapability(cases, capabilities, environment);
+    for (const { name, reason } of leftOut) process.stderr.write(`no case for ${whole}: ${name}: ${reason}\n`);
+    describe.skipIf(requires('namespaces', 'ipv6', 'curl', 'ping', 'nft', ...needs))(whole, () => {
+      for (const { name, timeoutMs, run } of held) {
+        test(name, { timeout: timeoutMs }, () => run(environment));
+      }
+    });
+  }
+}
