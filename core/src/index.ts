@@ -10,6 +10,7 @@ export { tproxyPoints, usablePoints } from './host/tproxy-points.ts';
 export { routingSteps, tproxyFamilies } from './host/tproxy-routing.ts';
 export { cleanUpTproxyRouting, LiveTproxyRouting } from './host/tproxy-routing-live.ts';
 export type { Configuration } from './config/model.ts';
-export { configuration } from './engine/configuration.ts';
+export { configuration, configurationFile } from './engine/configuration.ts';
 export { Weir, type StartOptions } from './engine/engine.ts';
+export type { DriftEvent, WeirEvents, WeirListeners } from './engine/events.ts';
 export type * from './engine/report.ts';

@@ -1,36 +1,17 @@
 /** docs/writing-a-plugin.md, done as a stranger would: outside the repository, against the packed packages. */
 import { requires, startPeer, TestNetwork, WeirProcess } from '@weir/core/testing';
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { packedWeir } from '../../scripts/packed-weir.ts';
-import { extractFiles } from './extract.ts';
-
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const PAGE = join(ROOT, 'docs/writing-a-plugin.md');
+import { DocumentedPlace } from './place.ts';
 
 describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md', () => {
-  const place = mkdtempSync(join(tmpdir(), 'weir-plugin-'));
-  let command: readonly string[] = [];
+  let place: DocumentedPlace;
 
   beforeAll(() => {
-    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b'], { cwd: ROOT });
-    command = packedWeir();
-    extractFiles(PAGE, place);
-    // As npm install would: the packed packages with what they depend on, and @types/node for the compiler.
-    const packed = dirname(dirname(dirname(dirname(command[1] as string))));
-    symlinkSync(packed, join(place, 'node_modules'));
-    const roots = ['--typeRoots', join(ROOT, 'node_modules/@types')];
-    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...roots], {
-      cwd: place,
-      stdio: 'pipe',
-    });
+    place = new DocumentedPlace('writing-a-plugin.md');
   }, 120_000);
 
-  afterAll(() => rmSync(place, { recursive: true, force: true }));
+  afterAll(() => place?.[Symbol.dispose]());
 
   test(
     'its dialers and its interceptor carry real traffic, and leave the host as it was',
@@ -46,9 +27,9 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       writeFileSync(client.path('/run/ledger'), '10.1.0.1:9000\n');
       const before = await client.state();
 
-      copyFileSync(join(place, 'weir.yaml'), client.path('/run/weir.yaml'));
-      const args = ['--plugin', join(place, 'dist/index.js'), '--interceptor', 'example'];
-      const weir = await WeirProcess.start(client, { file: '/run/weir.yaml', command, args });
+      copyFileSync(place.path('weir.yaml'), client.path('/run/weir.yaml'));
+      const args = ['--plugin', place.path('dist/index.js'), '--interceptor', 'example'];
+      const weir = await WeirProcess.start(client, { file: '/run/weir.yaml', command: place.command, args });
 
       const asked = async () =>
         JSON.parse(await client.check(['curl', '-4sS', '-m', '5', 'http://ledger.internal/'])) as { server: string };

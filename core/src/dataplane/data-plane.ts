@@ -27,7 +27,7 @@ import {
 import * as libc from '../sys/libc.ts';
 import { closeWithReset, openIcmpSocket, openReplySocket } from '../sys/sockets.ts';
 import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
-import { recordOf } from './flow-records.ts';
+import { flowId, recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
 import type { DialStep, FromWorker, TableMessage } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
@@ -36,6 +36,8 @@ import type { FlowOutcome } from '../api/flow.ts';
 /** Look for ended flows this often while there are any, and that often while there are none. Milliseconds. */
 const RECORDS_BUSY = 50;
 const RECORDS_IDLE = 500;
+/** Age from which on a flow's slot is complete. Milliseconds. */
+const SETTLED = 20;
 /** This many deaths within DEATH_WINDOW end Weir. */
 const FATAL_DEATHS = 3;
 const DEATH_WINDOW = 60_000;
@@ -224,6 +226,23 @@ export class DataPlane {
       for (const slot of worker.slab.living()) {
         if (flows.length >= limit) break;
         flows.push(this.#record(worker, worker.slab.snapshot(slot), Date.now()));
+      }
+    }
+    return flows;
+  }
+
+  /** Living flows whose ids are not in `known`; `living` is told the ids of all. Cheap for those that are known. */
+  flowsBegun(known: ReadonlySet<string>, living: (id: string) => void): FlowRecord[] {
+    const flows: FlowRecord[] = [];
+    const now = Date.now();
+    for (const worker of this.#workers) {
+      for (const slot of worker.slab.living()) {
+        const id = flowId(worker.settings.index, worker.epoch, slot, worker.slab.generation(slot));
+        living(id);
+        if (known.has(id)) continue;
+        const flow = worker.slab.snapshot(slot);
+        // The worker may still be writing down where a younger one comes from.
+        if (flow.startedAt + SETTLED < now) flows.push(this.#record(worker, flow, now));
       }
     }
     return flows;

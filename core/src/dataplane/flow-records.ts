@@ -10,6 +10,11 @@ export interface RecordTexts {
   interceptorName(): string;
 }
 
+/** Unique within one run. */
+export function flowId(worker: number, epoch: number, slot: number, generation: number): string {
+  return `${worker}.${epoch}.${slot}.${generation}`;
+}
+
 /**
  * @param until milliseconds since the epoch: when the flow ended, or now
  * @param worker index of the worker whose slot it is, and `epoch` which life of that worker
@@ -26,7 +31,7 @@ export function recordOf(
   const dialed = flow.upstream !== undefined || flow.relay !== 'none';
   const dialer = dialed ? texts.dialerName(flow.dialer) : undefined;
   return {
-    id: `${worker}.${epoch}.${flow.slot}.${flow.generation}`,
+    id: flowId(worker, epoch, flow.slot, flow.generation),
     protocol: flow.protocol,
     interceptor: texts.interceptorName(),
     source: flow.source,

@@ -215,6 +215,11 @@ export class FlowSlab {
     });
   }
 
+  /** Which flow of that slot it is; grows with each. */
+  generation(slot: number): number {
+    return this.i32[slot * I32 + GENERATION] as number;
+  }
+
   snapshot(slot: number): SlotSnapshot {
     const i = slot * I32;
     const f = slot * F64;

@@ -3,11 +3,13 @@ import { DriftError } from '../api/errors.ts';
 import type { Drift, Interceptor } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
 import type { CaptureConfiguration } from '../config/model.ts';
+import type { DriftEvent } from './events.ts';
 
 export interface DriftWatchParts {
   readonly interceptor: Interceptor;
   readonly policy: CaptureConfiguration['onDrift'];
   readonly log: Logger;
+  readonly told: (event: DriftEvent) => void;
   readonly fatal: (error: Error) => void;
 }
 
@@ -28,15 +30,17 @@ export class DriftWatch {
 
   /** Looks once, and does what the policy says. Never in the middle of an update. Throws nothing; failures are logged. */
   async look(signal: AbortSignal): Promise<void> {
-    const { interceptor, policy, log, fatal } = this.#parts;
+    const { interceptor, policy, log, told, fatal } = this.#parts;
     if (policy === 'ignore') return;
+    let drift: readonly Drift[] = [];
     try {
-      const drift = await interceptor.verify(signal);
+      drift = await interceptor.verify(signal);
       if (drift.length === 0 || signal.aborted) return;
       this.#last = drift;
       this.#found += drift.length;
       log.warn({ drift }, 'somebody changed what Weir had set in the kernel');
       if (policy === 'fail') {
+        told({ drift, outcome: 'found' });
         fatal(
           new DriftError({
             problem: `The kernel no longer has what was set: ${drift.map(({ object }) => object).join(', ')}.`,
@@ -48,9 +52,11 @@ export class DriftWatch {
       await interceptor.repair(drift, signal);
       this.#repaired += drift.length;
       log.info({ objects: drift.map(({ object }) => object) }, 'drift repaired');
+      told({ drift, outcome: 'repaired' });
     } catch (error) {
       if (!signal.aborted) {
         log.error({ reason: error instanceof Error ? error.message : String(error) }, 'looking for drift failed');
+        if (drift.length > 0) told({ drift, outcome: 'repair-failed' });
       }
     }
   }

@@ -14,6 +14,7 @@ import { tryLock, readHolder, waitForLock, type HeldLock } from '../host/lock.ts
 import { makeStateDirectory, stateDirectory } from '../host/state-directory.ts';
 import { createLogger } from '../observe/logger.ts';
 import { alreadyRunning, removeStateFiles } from './cleanup.ts';
+import { Events, type WeirEvents, type WeirListeners } from './events.ts';
 import type { AdminTarget, ReloadReport, ServedName, ServedQuery, StatusReport } from './report.ts';
 import { Run } from './run.ts';
 
@@ -21,8 +22,10 @@ export interface StartOptions {
   /** Reads the configuration anew; what `reload` without an argument uses. */
   readonly reload?: () => Promise<Configuration>;
   readonly log?: Logger;
-  /** An abort ends the start; everything is rolled back then. */
+  /** An abort ends the start; everything is rolled back then. Once it has started, `stop` ends it. */
   readonly signal?: AbortSignal;
+  /** Listeners that hear everything from the beginning; `on` of the instance adds others. */
+  readonly on?: WeirListeners;
 }
 
 /** How long a keeper or clean-up of the same owner may still be at work when a new run starts. Milliseconds. */
@@ -35,6 +38,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
   readonly #lock: HeldLock;
   readonly #directory: string;
   readonly #log: Logger;
+  readonly #events: Events;
   readonly #reload: (() => Promise<Configuration>) | undefined;
   readonly #ended = Promise.withResolvers<{ readonly error?: Error }>();
   #admin: { close(): Promise<void> } | undefined;
@@ -43,11 +47,12 @@ export class Weir implements AdminTarget, AsyncDisposable {
   #changing: Promise<unknown> = Promise.resolve();
   #error: Error | undefined;
 
-  private constructor(run: Run, lock: HeldLock, directory: string, log: Logger, options: StartOptions) {
+  private constructor(run: Run, lock: HeldLock, directory: string, log: Logger, events: Events, options: StartOptions) {
     this.#run = run;
     this.#lock = lock;
     this.#directory = directory;
     this.#log = log;
+    this.#events = events;
     this.#reload = options.reload;
   }
 
@@ -58,6 +63,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
    */
   static async start(configuration: Configuration, options: StartOptions = {}): Promise<Weir> {
     const log = options.log ?? createLogger(configuration.log);
+    const events = new Events(log, options.on);
     const signal = options.signal ?? new AbortController().signal;
     const directory = stateDirectory(configuration.owner);
     makeStateDirectory(directory);
@@ -71,13 +77,15 @@ export class Weir implements AdminTarget, AsyncDisposable {
         fatal: (error) => {
           if (weir !== undefined) weir.#fail(error);
         },
+        events,
         exclusively: (change) => (weir === undefined ? change() : weir.#exclusively(change)),
       });
-      weir = new Weir(run, lock, directory, log, options);
+      weir = new Weir(run, lock, directory, log, events, options);
       await run.start(signal);
       await weir.#openAdmin(configuration.admin);
       signal.throwIfAborted();
       weir.#state = 'running';
+      events.emit('ready', weir.status());
       return weir;
     } catch (error) {
       try {
@@ -117,8 +125,19 @@ export class Weir implements AdminTarget, AsyncDisposable {
     return this.#run.query(name, type);
   }
 
+  /**
+   * Hears an event from now on; `selection` and `ready` are over by now, see `StartOptions.on`. Listeners are called one
+   * after the other and should return soon; one that throws is logged.
+   * @returns removes the listener
+   */
+  on<Name extends keyof WeirEvents>(name: Name, listener: (event: WeirEvents[Name]) => void): () => void {
+    const off = this.#events.on(name, listener);
+    if (name === 'flow-opened') this.#run.flowLog.watch();
+    return off;
+  }
+
   onFlowEnd(listener: (record: FlowRecord) => void): () => void {
-    return this.#run.flowLog.subscribe(listener);
+    return this.on('flow-closed', listener);
   }
 
   /**
@@ -131,6 +150,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
       const next = configuration ?? (await this.#readAgain());
       const report = await this.#run.reload(next);
       this.#log.info({ ...report }, 'configuration reloaded');
+      this.#events.emit('reload', report);
       return report;
     });
   }
@@ -139,6 +159,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
   drain(): Promise<{ readonly remaining: number }> {
     return this.#exclusively(async () => {
       this.#state = 'draining';
+      this.#events.emit('draining', { flows: this.#run.dataPlane.activeFlows });
       return { remaining: await this.#run.drain() };
     });
   }
@@ -165,6 +186,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
 
   async #stop(now: boolean): Promise<void> {
     this.#state = 'stopping';
+    this.#events.emit('stopping', { now, ...(this.#error === undefined ? {} : { error: this.#error }) });
     let failure: unknown;
     try {
       await this.#changing.catch(() => undefined);
@@ -177,7 +199,9 @@ export class Weir implements AdminTarget, AsyncDisposable {
     this.#lock.release();
     this.#state = this.#error === undefined && failure === undefined ? 'stopped' : 'failed';
     const error = this.#error ?? (failure instanceof Error ? failure : undefined);
-    this.#ended.resolve(error === undefined ? {} : { error });
+    const ended = error === undefined ? {} : { error };
+    this.#events.emit('stopped', ended);
+    this.#ended.resolve(ended);
     if (failure !== undefined) throw failure;
   }
 

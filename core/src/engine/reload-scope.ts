@@ -35,8 +35,14 @@ function text(value: unknown): string {
 
 /** Which services came, went or are otherwise than before. */
 export function difference(before: Configuration, after: Configuration): Omit<ReloadReport, 'generation'> {
-  const texts = ({ services }: Configuration): Map<string, string> =>
-    new Map(services.map((service) => [service.name, text(service)]));
+  // A dialer that is written in its service has a name that stays.
+  const texts = ({ services, dialers }: Configuration): Map<string, string> =>
+    new Map(
+      services.map((service) => {
+        const used = dialers.filter(({ name }) => service.dialers.includes(name));
+        return [service.name, text([service, used])];
+      }),
+    );
   const [old, now] = [texts(before), texts(after)];
   return {
     added: [...now.keys()].filter((name) => !old.has(name)),

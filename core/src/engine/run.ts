@@ -19,6 +19,7 @@ import { canariesFor, commonNames, type CapturePlan } from './capture-plan.ts';
 import { removeLeftovers } from './cleanup.ts';
 import { DialPlans } from './dial-plans.ts';
 import { DriftWatch } from './drift-watch.ts';
+import type { Events } from './events.ts';
 import { FlowLog } from './flow-log.ts';
 import { factChanges } from './fact-changes.ts';
 import { HostWatch } from './host-watch.ts';
@@ -56,6 +57,7 @@ export interface RunContext {
   /** The run cannot go on. */
   readonly fatal: (error: Error) => void;
   readonly exclusively: Exclusively;
+  readonly events: Events;
 }
 
 export class Run {
@@ -64,6 +66,7 @@ export class Run {
   readonly #log: Logger;
   readonly #fatal: (error: Error) => void;
   readonly #exclusively: Exclusively;
+  readonly #events: Events;
   readonly #journal: HostChangeJournal;
   readonly #numbers: ClaimedNumbers;
   readonly #binding: NameBinding;
@@ -91,13 +94,14 @@ export class Run {
   #draining = false;
   #hurry = false;
 
-  constructor(configuration: Configuration, { directory, log, fatal, exclusively }: RunContext) {
+  constructor(configuration: Configuration, { directory, log, fatal, exclusively, events }: RunContext) {
     this.#configuration = configuration;
     this.#directory = directory;
     this.#log = log;
     this.#fatal = fatal;
     this.#exclusively = exclusively;
-    this.flowLog = new FlowLog(log, configuration.log.flows !== 'off');
+    this.#events = events;
+    this.flowLog = new FlowLog(log, events, configuration.log.flows, () => this.dataPlane);
     this.#journal = new HostChangeJournal(join(directory, 'journal'), log);
     this.#numbers = claimNumbers(configuration.owner, configuration.capture);
     const { bypassMark } = this.#numbers.numbers;
@@ -210,6 +214,7 @@ export class Run {
     this.#definition = selected.definition;
     this.#names = this.#makeNameService(plan, selected.definition);
     this.#selection = selected.report;
+    this.#events.emit('selection', selected.report);
     // Listeners are all there is then: no keeper has anything to put back.
     if (!selected.report.transparent) await this.#keeper?.dismiss();
     if (canaries.length > 0) await this.#steering.change(this.#steering.compile(configuration, []));
@@ -219,8 +224,10 @@ export class Run {
       interceptor: selected.interceptor,
       policy: configuration.capture.onDrift,
       log: this.#log,
+      told: (event) => this.#events.emit('drift', event),
       fatal: this.#fatal,
     });
+    this.flowLog.watch();
     const look = (stop: AbortSignal): Promise<void> => this.#exclusively(() => this.#look(stop));
     this.#watch = new HostWatch({ look, log: this.#log });
     this.#watch.start();
@@ -266,7 +273,7 @@ export class Run {
     this.#binding.rematch((name) => plan.names.match(name));
     await names.replaceMatcher(plan.names, exact);
     if (capturesNames(configuration)) await this.#startNames(this.#abort.signal);
-    this.flowLog.enabled = configuration.log.flows !== 'off';
+    this.flowLog.lines = configuration.log.flows;
     for (const id of before.services.keys()) if (!plan.services.has(id)) dialPlans.forget(id);
     return { ...difference(before.configuration, configuration), generation: plan.set.generation };
   }
@@ -315,6 +322,7 @@ export class Run {
     await attempt(() => this.dataPlane.drained(1000));
     await attempt(() => this.#interceptor?.stop());
     await attempt(() => this.dataPlane.stop());
+    this.flowLog.close();
     await attempt(() => this.#dialPlans?.close());
     await attempt(() => this.#journal.undoAll());
     await attempt(() => this.#keeper?.dismiss());
@@ -350,13 +358,8 @@ export class Run {
   }
 
   #running(): Started {
-    const [dialPlans, names, plan, interceptor] = [
-      this.#dialPlans,
-      this.#names,
-      this.#steering.plan,
-      this.#interceptor,
-    ];
-    const definition = this.#definition;
+    const [dialPlans, names, plan] = [this.#dialPlans, this.#names, this.#steering.plan];
+    const [interceptor, definition] = [this.#interceptor, this.#definition];
     if (!dialPlans || !names || !plan || !interceptor || !definition) {
       throw new SelectionError({ problem: 'Weir has not started.', remedy: 'Wait until it is ready.' });
     }
@@ -379,6 +382,7 @@ export class Run {
       }
       this.#followed++;
       this.#log.info({ changes }, 'the host has changed, and what is captured with it');
+      this.#events.emit('host-changed', changes);
     }
     await this.#drift?.look(signal);
   }
