@@ -57,6 +57,9 @@ const DEBIAN_PACKAGES = [
   { name: 'unbound', file: '/usr/sbin/unbound', for: 'test', without: 'no comparison with unbound' },
   { name: 'dnsperf', file: '/usr/bin/dnsperf', for: 'test', without: 'no DNS in the benchmark' },
   { name: 'strace', file: '/usr/bin/strace', for: 'test', without: 'no guard that counts system calls' },
+  { name: 'v2ray', file: '/usr/bin/v2ray', for: 'test', without: 'no second SOCKS5 proxy for UDP in tests' },
+  { name: 'ngtcp2-client', file: '/usr/bin/gtlsclient', for: 'test', without: 'no tests with QUIC' },
+  { name: 'ngtcp2-server', file: '/usr/sbin/gtlsserver', for: 'test', without: 'no tests with QUIC' },
   { name: 'wrk', file: '/usr/bin/wrk', for: 'test', without: 'no requests and new connections in the benchmark' },
 ];
 

@@ -49,12 +49,34 @@ export interface RouteDialer {
   routes(service: DialedService, publish: PublishRoutes, signal: AbortSignal): void;
 }
 
+/**
+ * How the datagrams of one session travel once its handshake is done: bytes only, no I/O. The worker sends and receives,
+ * by a socket that is connected to `relay`, and keeps the connection of the handshake as long as the session lives: when
+ * either ends, so does the other.
+ */
+export interface DatagramTunnel {
+  /**
+   * Where encapsulated datagrams go. `host` is an address; without it, and for the unspecified one, the address that the
+   * handshake was made with.
+   */
+  readonly relay: { readonly host?: string; readonly port: number };
+  /** One datagram of the client as the relay wants it. What it throws drops the datagram, which is counted. */
+  encapsulate(datagram: Uint8Array): Uint8Array;
+  /**
+   * One datagram of the relay as the client gets it, best a part of the input, which is not copied then. Undefined: it is
+   * not for the client; it is dropped and counted. The input is valid during the call only.
+   */
+  decapsulate(datagram: Uint8Array): Uint8Array | undefined;
+}
+
 /** What a handshake answers to the bytes it was given. */
 export interface HandshakeStep {
   readonly send?: Uint8Array;
   /** How many bytes of the input belong to the handshake; the rest stays for the flow. */
   readonly consumed: number;
   readonly done: boolean;
+  /** With `done`, and needed there when the target's protocol is UDP. */
+  readonly tunnel?: DatagramTunnel;
 }
 
 /** One handshake of one flow. No I/O, no clock, no await. */
@@ -66,7 +88,10 @@ export interface Handshake {
   step(input: Uint8Array): HandshakeStep;
 }
 
-/** The worker connects to a route, then plays the handshake, then splices. `handshake` runs in the worker. */
+/**
+ * The worker connects to a route by TCP, then plays the handshake, then splices; a UDP session gets a
+ * {@link DatagramTunnel} instead. `handshake` runs in the worker.
+ */
 export interface HandshakeDialer {
   readonly kind: 'handshake';
   routes(service: DialedService, publish: PublishRoutes, signal: AbortSignal): void;
@@ -101,9 +126,22 @@ export interface DialerContext {
 export interface DialerDefinition<Options = unknown> {
   readonly type: string;
   readonly kind: Dialer['kind'];
+  /**
+   * What its flows may be; absent: TCP and UDP for a route, TCP for all else. A service with a protocol that one of its
+   * dialers does not carry is an error of the configuration. A stream dialer carries no UDP.
+   */
+  readonly protocols?: readonly Protocol[];
   /** Validates what the configuration gives; `create` gets its output. `defineDialer` checks the types. */
   readonly options: StandardSchema;
   /** The module whose export `dialer` is this definition; workers import it again. */
   readonly module: URL;
   create(options: Options, context: DialerContext): Dialer;
+}
+
+/** What flows of a dialer of this definition may be. */
+export function protocolsOfDialer({
+  kind,
+  protocols,
+}: Pick<DialerDefinition, 'kind' | 'protocols'>): readonly Protocol[] {
+  return protocols ?? (kind === 'route' ? ['tcp', 'udp'] : ['tcp']);
 }

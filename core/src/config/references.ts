@@ -2,6 +2,7 @@
  * What takes two places of a document to see. Works on the plain values, so that it also finds its faults where others
  * were found before; whatever is of a wrong type is passed over, since the schema has said so already.
  */
+import { protocolsOfDialer } from '../api/dialer.ts';
 import type { Prefix } from '../api/flow.ts';
 import { formatPrefix, parsePrefix, prefixContains } from '../capture/address.ts';
 import { DEFAULTS } from './defaults.ts';
@@ -103,6 +104,28 @@ function rangeFindings(root: unknown): readonly Finding[] {
   return found;
 }
 
+/** Dialers that do not carry what their service takes: passed over in silence, a flow would get another one than is written. */
+function protocolFindings(
+  root: unknown,
+  service: Path,
+  uses: ReadonlyArray<readonly [Path, unknown]>,
+  { dialerTypes }: Definitions,
+): readonly Finding[] {
+  const protocols = itemsAt(root, [...service, 'protocols']).map(([, value]) => value);
+  if (!protocols.includes('udp')) return [];
+  const able = [...dialerTypes].filter(([, definition]) => protocolsOfDialer(definition).includes('udp'));
+  const types = able.map(([type]) => type).toSorted();
+  return uses.flatMap(([path, use]) => {
+    if (BUILT_IN_DIALERS.includes(String(use))) return [];
+    const type: unknown = valueAt(root, isMapping(use) ? [...path, 'type'] : ['dialers', String(use), 'type']);
+    const definition = dialerTypes.get(String(type));
+    if (definition === undefined || protocolsOfDialer(definition).includes('udp')) return [];
+    const problem = `a dialer of type ${String(type)} carries no udp, which this service takes`;
+    const allowed = `of the types that do, ${types.join(', ')}; or reset or drop; or "protocols: [tcp]"`;
+    return [{ path, problem, allowed }];
+  });
+}
+
 function dialerFindings(root: unknown, definitions: Definitions): readonly Finding[] {
   const found: Finding[] = [];
   const types = [...definitions.dialerTypes.keys()];
@@ -139,7 +162,7 @@ function dialerFindings(root: unknown, definitions: Definitions): readonly Findi
       const problem = `unknown dialer ${quote(use)}${didYouMean(use, known)}`;
       found.push({ path, problem, allowed: `one of ${known.join(', ')}` });
     }
-    found.push(...duplicates(uses, 'the dialer'));
+    found.push(...duplicates(uses, 'the dialer'), ...protocolFindings(root, servicePath, uses, definitions));
     const last = uses.findIndex(([, use]) => use === 'reset' || use === 'drop');
     if (last >= 0 && last < uses.length - 1) {
       const [path] = uses[last + 1] as readonly [Path, unknown];

@@ -32,6 +32,7 @@ export const WORKER_COUNTERS = [
   'refusalsSent',
   'refusalsLimited',
   'heldDials',
+  'datagramsMalformed',
   'descriptorLimit',
   'pipeLimit',
   'resolveLimit',

@@ -7,11 +7,12 @@ import type { FlowOutcome, Prefix } from '../api/flow.ts';
 import { addressToNumber, familyOf, prefixContains } from '../capture/address.ts';
 import { MSG_DONTWAIT } from '../sys/constants.ts';
 import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
-import { ECONNREFUSED, EINTR, ENETUNREACH } from '../sys/errno.ts';
+import { ECONNREFUSED, EINTR, EMSGSIZE, ENETUNREACH } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
 import { natLookups } from './acceptor.ts';
+import type { Associations } from './associations.ts';
 import { at, type Counters, type WorkerCounter } from './counters.ts';
 import type { DatagramQueue } from './datagram-queue.ts';
 import type { FlowDecision } from './decision.ts';
@@ -32,6 +33,7 @@ import {
   POINT,
   PROTOCOL,
   RESOLVING,
+  SCOPE,
   SESSION,
   SOURCE,
   SOURCE_PORT,
@@ -40,6 +42,7 @@ import {
   type FlowSlab,
 } from './flow-slab.ts';
 import type { WorkerPoint } from './messages.ts';
+import { encapsulated, TunnelledBatch } from './tunnelled-batch.ts';
 import type { NatLookup } from './nat-lookup.ts';
 import { writePacketInfo } from './packet-info.ts';
 import type { SessionIndex } from './session-index.ts';
@@ -50,7 +53,7 @@ const BATCH = 32;
 /** Calls per turn of one socket; what is left raises the next event, because points are level-triggered. */
 const CALLS = 8;
 const PAYLOAD = 65_536;
-/** Room for a sockaddr_in6 as control data, padded. */
+/** Room for a sockaddr_in6 or an in6_pktinfo as control data, padded. */
 const CONTROL = 64;
 const UDP = 17;
 const UDP_HEADER = 8;
@@ -61,6 +64,7 @@ export interface DatagramRelayParts {
   readonly flows: FlowLifecycle;
   readonly decision: FlowDecision;
   readonly dialing: Dialing;
+  readonly associations: Associations;
   readonly sessions: SessionIndex;
   readonly queue: DatagramQueue;
 }
@@ -68,8 +72,12 @@ export interface DatagramRelayParts {
 export class DatagramRelay {
   readonly #parts: DatagramRelayParts;
   readonly #in = new MessageBatch({ messages: BATCH, payload: PAYLOAD, control: CONTROL });
-  /** Refers to the payloads of `#in`. */
-  readonly #out = new MessageBatch({ messages: BATCH, payload: 0, control: 0 });
+  /** Refers to the payloads of `#in`, or to what a tunnel made of them. */
+  readonly #out = new MessageBatch({ messages: BATCH, payload: 0, control: CONTROL });
+  /** Of the messages that are sent next: where their payloads stand in `#in`, and how long they are without a tunnel. */
+  readonly #starts: Int32Array;
+  readonly #sizes: Int32Array;
+  readonly #tunnelled: TunnelledBatch;
   /** Replies from foreign addresses: a UDP header of ours in front, the source address as control data. */
   readonly #raw = new MessageBatch({ messages: BATCH, payload: 0, prefix: UDP_HEADER, control: CONTROL });
   readonly #unreachable: UnreachableMessages;
@@ -80,6 +88,8 @@ export class DatagramRelay {
 
   constructor(parts: DatagramRelayParts) {
     this.#parts = parts;
+    this.#tunnelled = new TunnelledBatch(this.#in);
+    ({ starts: this.#starts, sizes: this.#sizes } = this.#tunnelled);
     this.#unreachable = new UnreachableMessages(parts.slab, parts.counters);
     this.#lengths = new Uint16Array(parts.slab.capacity);
   }
@@ -91,6 +101,7 @@ export class DatagramRelay {
 
   /** Clients have sent to a point. */
   receive(point: WorkerPoint, now: number): void {
+    const { associations } = this.#parts;
     for (let call = 0; call < CALLS; call++) {
       const count = this.#in.receive(point.fd, MSG_DONTWAIT);
       if (count <= 0) return;
@@ -105,9 +116,9 @@ export class DatagramRelay {
           batched = 0;
         }
         batchSlot = slot;
-        this.#out.setPayload(batched, this.#in, this.#in.payloadAt(n), this.#in.length(n));
         this.#out.setLengths(batched, 0, 0);
-        batched++;
+        if (this.#tunnelled.wrap(associations.tunnelOf(slot), n, this.#out, batched)) batched++;
+        else this.#count('datagramsDropped', 1);
       }
       if (batched > 0) this.#sendUp(batchSlot, batched, now);
       if (count < BATCH) return;
@@ -116,7 +127,7 @@ export class DatagramRelay {
 
   /** The upstream of a session has sent. */
   reply(slot: number, now: number): void {
-    const { slab } = this.#parts;
+    const { slab, associations } = this.#parts;
     const i = slot * I32;
     const fd = slab.i32[i + UPSTREAM_FD] as number;
     const point = this.#points.find((one) => one.index === slab.i32[i + POINT]);
@@ -133,17 +144,21 @@ export class DatagramRelay {
         return;
       }
       if (count === 0 || point === undefined) return;
-      this.#sendDown(slot, point, count, now);
+      const forClient = this.#tunnelled.unwrap(associations.tunnelOf(slot), count);
+      if (forClient < count) this.#count('datagramsMalformed', count - forClient);
+      if (forClient > 0) this.#sendDown(slot, point, forClient, now);
       if (count < BATCH) return;
     }
   }
 
   /** A session has its upstream: what waited for it goes. */
   established(slot: number, now: number): void {
-    const { slab, queue } = this.#parts;
+    const { slab, queue, associations } = this.#parts;
     const fd = slab.i32[slot * I32 + UPSTREAM_FD] as number;
+    const tunnel = associations.tunnelOf(slot);
     for (const datagram of queue.take(slot)) {
-      if (libc.send(fd, datagram, datagram.length, MSG_DONTWAIT) === datagram.length) {
+      const bytes = tunnel === undefined ? datagram : encapsulated(tunnel, datagram);
+      if (bytes !== undefined && libc.send(fd, bytes, bytes.length, MSG_DONTWAIT) === bytes.length) {
         this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', datagram.length, 1, now);
         this.#lengths[slot] = datagram.length;
       } else this.#count('datagramsDropped', 1);
@@ -193,6 +208,7 @@ export class DatagramRelay {
     i32[i + FAMILY] = point.family;
     i32.set(key.subarray(1, 5), i + SOURCE);
     i32[i + SOURCE_PORT] = key[5] as number;
+    i32[i + SCOPE] = key[11] as number;
     i32.set(key.subarray(6, 10), i + ORIGINAL);
     i32[i + ORIGINAL_PORT] = key[10] as number;
     sessions.add(slot);
@@ -218,8 +234,9 @@ export class DatagramRelay {
     const name = this.#in.nameAt(n);
     for (let word = 0; word < words; word++) key[1 + word] = names.getInt32(name + offset + 4 * word, true);
     key[5] = names.getUint16(name + 2, false);
+    if (point.family === 6) key[11] = names.getInt32(name + 24, true);
     if (point.original.via === 'fixed') {
-      key[10] = point.port;
+      this.#readLocalAddress(point, n);
       return true;
     }
     const nat = this.#nat.get(point.index);
@@ -242,6 +259,19 @@ export class DatagramRelay {
     return true;
   }
 
+  /** Where a datagram for a listener arrived: in_pktinfo.ipi_spec_dst, or in6_pktinfo.ipi6_addr unless it is multicast. */
+  #readLocalAddress({ family, port }: WorkerPoint, n: number): void {
+    const { key } = this.#parts.sessions;
+    const { controls } = this.#in;
+    key[10] = port;
+    if (this.#in.controlLength(n) < 16 + (family === 4 ? 12 : 20)) return;
+    const data = this.#in.controlAt(n) + 16;
+    if (family === 4) key[6] = controls.getInt32(data + 4, true);
+    else if (controls.getUint8(data) !== 0xff) {
+      for (let word = 0; word < 4; word++) key[6 + word] = controls.getInt32(data + 4 * word, true);
+    }
+  }
+
   #payload(n: number): Uint8Array {
     const start = this.#in.payloadAt(n);
     return this.#in.payloads.subarray(start, start + this.#in.length(n));
@@ -250,20 +280,26 @@ export class DatagramRelay {
   /** Sends the first `count` messages of `#out` to the session's upstream. */
   #sendUp(slot: number, count: number, now: number): void {
     const fd = this.#parts.slab.i32[slot * I32 + UPSTREAM_FD] as number;
-    let sent = 0;
-    while (sent < count) {
-      const went = this.#out.sendFrom(fd, sent, count - sent, MSG_DONTWAIT);
-      if (went > 0) sent += went;
-      else if (errno() === EINTR) continue;
+    let [next, sent, bytes] = [0, 0, 0];
+    while (next < count) {
+      const went = this.#out.sendFrom(fd, next, count - next, MSG_DONTWAIT);
+      if (went > 0) {
+        for (let n = next; n < next + went; n++) bytes += this.#sizes[n] as number;
+        next += went;
+        sent += went;
+        continue;
+      }
+      const code = errno();
+      if (code === EINTR) continue;
       // An error of an earlier datagram is told once and the call may be made again; a full socket drops, as a link would.
-      else if (errno() === ECONNREFUSED) this.#refused(slot, now);
+      if (code === ECONNREFUSED) this.#refused(slot, now);
+      // One that is too long for its way, perhaps only with what a tunnel puts in front: the others are not.
+      else if (code === EMSGSIZE) next++;
       else break;
     }
-    let bytes = 0;
-    for (let n = 0; n < sent; n++) bytes += this.#out.sendLength(n);
     if (sent > 0) {
       this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', bytes, sent, now);
-      this.#lengths[slot] = this.#out.sendLength(sent - 1);
+      this.#lengths[slot] = this.#sizes[next - 1] as number;
     }
     if (sent < count) this.#count('datagramsDropped', count - sent);
   }
@@ -282,18 +318,18 @@ export class DatagramRelay {
     this.#unreachable.tell(slot, what, this.#lengths[slot] as number, point.icmpFd, now);
   }
 
-  /** Sends the first `count` messages of `#in` to the session's client. */
+  /** Sends the first `count` payloads of `#starts` and `#sizes` to the session's client. */
   #sendDown(slot: number, point: WorkerPoint, count: number, now: number): void {
     const { i32 } = this.#parts.slab;
     const i = slot * I32;
     const raw = point.replyFd >= 0;
     const batch = raw ? this.#raw : this.#out;
     const family = point.family;
-    let bytes = 0;
+    // A listener on all addresses says which one answers; one that a mechanism leads flows to answers as itself.
+    const addressed = point.original.via === 'fixed' && i32.subarray(i + ORIGINAL, i + ORIGINAL + 4).some(Boolean);
     for (let n = 0; n < count; n++) {
-      const length = this.#in.length(n);
-      bytes += length;
-      batch.setPayload(n, this.#in, this.#in.payloadAt(n), length);
+      const length = this.#sizes[n] as number;
+      batch.setPayload(n, this.#in, this.#starts[n] as number, length);
       const name = batch.nameAt(n);
       batch.names.setUint16(name, family === 4 ? 2 : 10, true);
       // A raw socket has no ports: the header in front says them.
@@ -301,36 +337,40 @@ export class DatagramRelay {
       const offset = family === 4 ? 4 : 8;
       if (family === 6) {
         batch.names.setUint32(name + 4, 0, true);
-        batch.names.setUint32(name + 24, 0, true);
+        batch.names.setInt32(name + 24, i32[i + SCOPE] as number, true);
       }
       for (let word = 0; word < (family === 4 ? 1 : 4); word++) {
         batch.names.setInt32(name + offset + 4 * word, i32[i + SOURCE + word] as number, true);
       }
-      const control = raw ? this.#writeHeader(n, i, length, family) : 0;
+      let control = 0;
+      if (raw) this.#writeHeader(n, i, length);
+      if (raw || addressed) {
+        control = writePacketInfo(batch.controls, batch.controlAt(n), family, i32, i + ORIGINAL, i32[i + SCOPE]);
+      }
       batch.setLengths(n, family === 4 ? 16 : 28, control);
     }
     const fd = raw ? point.replyFd : point.fd;
-    let sent = 0;
+    let [sent, bytes] = [0, 0];
     while (sent < count) {
       const went = batch.sendFrom(fd, sent, count - sent, MSG_DONTWAIT);
       if (went > 0) sent += went;
       else if (errno() !== EINTR) break;
     }
+    for (let n = 0; n < sent; n++) bytes += this.#sizes[n] as number;
     if (sent > 0) this.#moved(slot, BYTES_DOWN, 'bytesDown', 'datagramsDown', bytes, sent, now);
     if (sent < count) this.#count('datagramsDropped', count - sent);
   }
 
-  /** UDP header (RFC 768), and struct in_pktinfo or in6_pktinfo with the original destination as source. */
-  #writeHeader(n: number, i: number, length: number, family: 4 | 6): number {
+  /** UDP header (RFC 768). */
+  #writeHeader(n: number, i: number, length: number): void {
     const { i32 } = this.#parts.slab;
-    const { prefixes, controls } = this.#raw;
+    const { prefixes } = this.#raw;
     const prefix = this.#raw.prefixAt(n);
     prefixes.setUint16(prefix, i32[i + ORIGINAL_PORT] as number, false);
     prefixes.setUint16(prefix + 2, i32[i + SOURCE_PORT] as number, false);
     prefixes.setUint16(prefix + 4, UDP_HEADER + length, false);
     // No checksum: legal in IPv4, and in IPv6 the socket computes it (IPV6_CHECKSUM).
     prefixes.setUint16(prefix + 6, 0, false);
-    return writePacketInfo(controls, this.#raw.controlAt(n), family, i32, i + ORIGINAL);
   }
 
   #moved(

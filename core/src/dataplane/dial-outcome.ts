@@ -2,8 +2,13 @@
 import type { FlowOutcome } from '../api/flow.ts';
 import { ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EMFILE, ENETUNREACH, ENFILE, ETIMEDOUT } from '../sys/errno.ts';
 
+/** Not an errno: the dial would have arrived at one of our own listeners. */
+export const LOOP = -1;
+
 export function outcomeOfErrno(code: number): FlowOutcome {
   switch (code) {
+    case LOOP:
+      return 'dial-loop';
     case ECONNREFUSED:
     case ECONNRESET:
       return 'dial-refused';

@@ -3,29 +3,15 @@
  * in order, each with a share of the time that is left. A failed dial is a RST to the client, never an empty success.
  */
 import type { DialTarget } from '../api/dialer.ts';
-import type { Family, FlowOutcome } from '../api/flow.ts';
+import type { FlowOutcome } from '../api/flow.ts';
 import { isAddress } from '../capture/address.ts';
-import {
-  AF_INET,
-  AF_INET6,
-  IPPROTO_TCP,
-  IPPROTO_UDP,
-  SOCK_CLOEXEC,
-  SOCK_DGRAM,
-  SOCK_NONBLOCK,
-  SOCK_STREAM,
-  SOL_SOCKET,
-  SO_ERROR,
-  SO_MARK,
-  TCP_NODELAY,
-} from '../sys/constants.ts';
-import { EINPROGRESS, ETIMEDOUT } from '../sys/errno.ts';
-import { errno } from '../sys/library.ts';
+import { SO_ERROR, SOL_SOCKET, IPPROTO_UDP } from '../sys/constants.ts';
+import { ETIMEDOUT } from '../sys/errno.ts';
 import * as libc from '../sys/libc.ts';
+import type { Associations } from './associations.ts';
 import { outcomeOfErrno } from './dial-outcome.ts';
 import { dialAddress, type AddressCache, type DialAddress } from './address-cache.ts';
 import { at, type Counters } from './counters.ts';
-import type { DescriptorLedger } from './descriptor-ledger.ts';
 import type { FlowLifecycle } from './flow-lifecycle.ts';
 import {
   AWAITING,
@@ -58,32 +44,25 @@ import {
   STATE,
   STEP,
   STREAMING,
-  UPSTREAM,
-  UPSTREAM_FAMILY,
   UPSTREAM_FD,
-  UPSTREAM_PORT,
   type FlowSlab,
 } from './flow-slab.ts';
 import type { HandshakeDialers } from './handshake-dialers.ts';
 import type { Handshaking, HandshakeProgress } from './handshaking.ts';
-import type { DialStep, FixedTarget, FromWorker, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
+import type { DialStep, FixedTarget, FromWorker, WorkerLimits, WorkerTimeouts } from './messages.ts';
 import type { SpliceRelay } from './splice-relay.ts';
-
-interface OwnListener {
-  readonly family: Family;
-  readonly loopback: boolean;
-  readonly own: readonly DialAddress[];
-}
+import type { UpstreamConnect } from './upstream-connect.ts';
 
 export interface DialingParts {
   readonly slab: FlowSlab;
   readonly counters: Counters;
-  readonly ledger: DescriptorLedger;
   readonly flows: FlowLifecycle;
   readonly cache: AddressCache;
   readonly dialers: HandshakeDialers;
   readonly handshaking: Handshaking;
   readonly relay: SpliceRelay;
+  readonly upstreams: UpstreamConnect;
+  readonly associations: Associations;
   /** What a handshake is told about a flow. */
   readonly target: (slot: number) => DialTarget;
   /** A UDP session has its upstream. */
@@ -92,17 +71,12 @@ export interface DialingParts {
   readonly awaited: (slot: number, now: number) => void;
   /** Of such a connection: it can only be dialled once its client is there. */
   readonly connectFirst: (slot: number) => void;
-  readonly mark: number;
   readonly limits: WorkerLimits;
   readonly post: (message: FromWorker) => void;
 }
 
 export class Dialing {
   readonly #parts: DialingParts;
-  readonly #address = Buffer.alloc(28);
-  readonly #addressWords = new DataView(this.#address.buffer, this.#address.byteOffset, 28);
-  readonly #one = Int32Array.of(1);
-  readonly #mark: Int32Array;
   readonly #value = new Int32Array(1);
   readonly #valueLength = Int32Array.of(4);
   readonly #literals = new Map<string, readonly DialAddress[]>();
@@ -110,24 +84,11 @@ export class Dialing {
   readonly #plans: (readonly DialStep[] | undefined)[] = [];
   /** Where a flow goes that came by a point of one service; the point may be gone before the dial is over. By slot. */
   readonly #targets: (FixedTarget | undefined)[] = [];
-  /** Our own listeners by port. */
-  readonly #listeners = new Map<number, OwnListener[]>();
   timeouts: WorkerTimeouts;
 
-  constructor(parts: DialingParts, timeouts: WorkerTimeouts, points: readonly WorkerPoint[]) {
+  constructor(parts: DialingParts, timeouts: WorkerTimeouts) {
     this.#parts = parts;
-    this.#mark = Int32Array.of(parts.mark);
     this.timeouts = timeouts;
-    this.points = points;
-  }
-
-  set points(points: readonly WorkerPoint[]) {
-    this.#listeners.clear();
-    for (const { port, family, loopback, own } of points) {
-      const known = this.#listeners.get(port) ?? [];
-      known.push({ family, loopback, own: own.map(dialAddress) });
-      this.#listeners.set(port, known);
-    }
   }
 
   /** Of a flow that came by a point of one service. */
@@ -194,7 +155,15 @@ export class Dialing {
       this.#nextStep(slot, now, progress.outcome);
       return false;
     }
-    this.#parts.relay.prefillDown(slot, progress.early);
+    const { slab, relay, associations } = this.#parts;
+    if (slab.i32[slot * I32 + PROTOCOL] !== IPPROTO_UDP) relay.prefillDown(slot, progress.early);
+    else {
+      const failure = associations.begin(slot, progress.tunnel);
+      if (failure !== undefined) {
+        this.#nextStep(slot, now, failure);
+        return false;
+      }
+    }
     return this.#established(slot, now);
   }
 
@@ -211,7 +180,7 @@ export class Dialing {
     this.#plans[slot] = undefined;
     if (datagrams) this.#parts.session(slot, now);
     else if (awaits) this.#parts.awaited(slot, now);
-    return !awaits;
+    return !awaits && !datagrams;
   }
 
   /** What the upstream answered holds for all its addresses: the next dialer's turn. */
@@ -277,12 +246,13 @@ export class Dialing {
         this.#fail(slot, 'dial-limit');
         return;
       }
-      if (step.kind !== 'route' && i32[i + PROTOCOL] === IPPROTO_UDP) {
-        // Refused when the configuration is read; a dialer that carries no datagrams is passed over here.
-        i32[i + STEP] = (i32[i + STEP] as number) + 1;
-        continue;
-      }
+      const datagrams = i32[i + PROTOCOL] === IPPROTO_UDP;
       if (step.kind === 'stream') {
+        // Streams carry no datagrams: refused when the configuration is read.
+        if (datagrams) {
+          this.#fail(slot, 'dial-error');
+          return;
+        }
         flows.endPending(slot);
         if (i32[i + HELD] === 0) this.#handToStreamWorker(slot, step.dialer);
         else this.#connectFirst(slot);
@@ -302,15 +272,18 @@ export class Dialing {
         const port = step.port ?? this.#targets[slot]?.port ?? (i32[i + ORIGINAL_PORT] as number);
         const remaining = (f64[slot * F64 + DIAL_DEADLINE] as number) - now;
         f64[slot * F64 + DEADLINE] = now + remaining / (addresses.length - candidate);
-        const code = this.#connect(slot, address, port);
+        i32[i + STATE] = DIALING;
+        // A handshake is made by TCP, whatever it is for.
+        const byDatagrams = datagrams && step.kind === 'route';
+        const code = this.#parts.upstreams.connect(slot, address, port, byDatagrams);
         if (code === 0) {
           counters.totals[at.dials] = (counters.totals[at.dials] as number) + 1;
           // A UDP socket is connected when connect() returns.
-          if (i32[i + PROTOCOL] === IPPROTO_UDP) this.#established(slot, now);
+          if (byDatagrams) this.#established(slot, now);
           return;
         }
         i32[i + ERRNO] = code;
-        reason = code === LOOP ? 'dial-loop' : outcomeOfErrno(code);
+        reason = outcomeOfErrno(code);
         flows.closeUpstream(slot, true);
         i32[i + CANDIDATE] = candidate + 1;
         continue;
@@ -356,49 +329,6 @@ export class Dialing {
     return known.addresses.toSorted((a, b) => Number(b.family === family) - Number(a.family === family));
   }
 
-  /** Starts a connect. 0 when it is under way, else the errno. */
-  #connect(slot: number, to: DialAddress, port: number): number {
-    const { slab, ledger, flows } = this.#parts;
-    const { i32 } = slab;
-    const i = slot * I32;
-    i32[i + UPSTREAM_FAMILY] = to.family;
-    i32[i + UPSTREAM_PORT] = port;
-    i32.set(to.words, i + UPSTREAM);
-    if (this.#isOwnListener(to, port)) return LOOP;
-    const datagrams = i32[i + PROTOCOL] === IPPROTO_UDP;
-    const type = (datagrams ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
-    const fd = libc.socket(to.family === 4 ? AF_INET : AF_INET6, type, 0);
-    if (fd < 0) return errno();
-    ledger.opened(fd);
-    i32[i + UPSTREAM_FD] = fd;
-    i32[i + SIDE + 1] = 0;
-    if (this.#parts.mark !== 0 && libc.setsockopt(fd, SOL_SOCKET, SO_MARK, this.#mark, 4) < 0) return errno();
-    if (!datagrams) libc.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, this.#one, 4);
-    const view = this.#addressWords;
-    this.#address.fill(0);
-    view.setUint16(0, to.family === 4 ? AF_INET : AF_INET6, true);
-    view.setUint16(2, port, false);
-    const offset = to.family === 4 ? 4 : 8;
-    for (let word = 0; word < (to.family === 4 ? 1 : 4); word++) {
-      view.setInt32(offset + 4 * word, to.words[word] as number, true);
-    }
-    i32[i + STATE] = DIALING;
-    if (libc.connect(fd, this.#address, to.family === 4 ? 16 : 28) < 0) {
-      const code = errno();
-      if (code !== EINPROGRESS) return code;
-    }
-    return flows.watch(slot, 1, fd) ? 0 : errno();
-  }
-
-  /** Only the listeners' own addresses lead to them: everything else is kept out by the mark. */
-  #isOwnListener(to: DialAddress, port: number): boolean {
-    const listeners = this.#listeners.get(port) ?? [];
-    return listeners.some(
-      ({ family, loopback, own }) =>
-        family === to.family && ((loopback && isLoopback(to)) || own.some((address) => isSame(address, to))),
-    );
-  }
-
   #connectFirst(slot: number): void {
     this.#plans[slot] = undefined;
     this.#parts.connectFirst(slot);
@@ -420,16 +350,3 @@ export class Dialing {
     this.#parts.flows.finish(slot, outcome);
   }
 }
-
-/** The unspecified address too: Linux connects it to the loopback one. */
-function isLoopback({ family, words: [a = 0, b = 0, c = 0, d = 0] }: DialAddress): boolean {
-  if (family === 4) return a === 0 || (a & 0xff) === 127;
-  return a === 0 && b === 0 && c === 0 && (d === 0 || d === 0x01000000);
-}
-
-function isSame(one: DialAddress, other: DialAddress): boolean {
-  return one.words.every((word, index) => word === other.words[index]);
-}
-
-/** Not an errno: the dial would have arrived at one of our own listeners. */
-const LOOP = -1;

@@ -9,11 +9,13 @@ import {
   EPOLLRDHUP,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
   SO_LINGER,
   SOL_SOCKET,
 } from '../sys/constants.ts';
 import { writeEpollEvent } from '../sys/epoll.ts';
 import * as libc from '../sys/libc.ts';
+import type { DatagramTunnel } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import {
   at,
@@ -31,6 +33,7 @@ import {
   BYTES_DOWN,
   BYTES_UP,
   CLIENT_FD,
+  CONTROL_FD,
   F64,
   FREE,
   GENERATION,
@@ -86,6 +89,8 @@ export interface FlowLifecycleParts {
   readonly queue: DatagramQueue;
   /** Told before a flow ends that somebody waits to hear of: a connection that is held, a UDP session. */
   readonly ending: (slot: number, outcome: FlowOutcome) => void;
+  /** Of the sessions that go through a relay, by slot. */
+  readonly tunnels: Map<number, DatagramTunnel>;
   /** TCP flows and UDP sessions at most. */
   readonly flowLimit: number;
   readonly sessionLimit: number;
@@ -129,6 +134,7 @@ export class FlowLifecycle {
     slab.i32[i + GENERATION] = generation;
     slab.i32[i + CLIENT_FD] = clientFd;
     slab.i32[i + UPSTREAM_FD] = -1;
+    slab.i32[i + CONTROL_FD] = -1;
     slab.i32[i + PROTOCOL] = protocol;
     slab.f64[slot * F64 + STARTED_AT] = now;
     slab.f64[slot * F64 + ACTIVE_AT] = now;
@@ -176,9 +182,21 @@ export class FlowLifecycle {
     return libc.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, this.#event) === 0;
   }
 
+  /** The upstream's connection stays as the control connection of a session; its events are those of side 0. */
+  keepAsControl(slot: number): boolean {
+    const { slab, epfd } = this.#parts;
+    const i = slot * I32;
+    const fd = slab.i32[i + UPSTREAM_FD] as number;
+    slab.i32[i + CONTROL_FD] = fd;
+    slab.i32[i + UPSTREAM_FD] = -1;
+    writeEpollEvent(this.#event, WATCHED, slot * 2, slab.i32[i + GENERATION] as number);
+    return libc.epoll_ctl(epfd, EPOLL_CTL_MOD, fd, this.#event) === 0;
+  }
+
   closeUpstream(slot: number, reset: boolean): void {
     const i = slot * I32;
     const { i32 } = this.#parts.slab;
+    this.#closeControl(slot, reset);
     const fd = i32[i + UPSTREAM_FD] as number;
     if (fd < 0) return;
     i32[i + UPSTREAM_FD] = -1;
@@ -251,6 +269,7 @@ export class FlowLifecycle {
     i32[i + OUTCOME] = outcomeCode(outcome);
     const client = i32[i + CLIENT_FD] as number;
     if (client >= 0) this.#close(client, reset);
+    this.#closeControl(slot, reset);
     const upstream = i32[i + UPSTREAM_FD] as number;
     if (upstream >= 0) this.#close(upstream, reset || ((i32[i + SIDE + 1] as number) & SIDE_SHUT) === 0);
     f64[slot * F64 + ACTIVE_AT] = Date.now();
@@ -279,10 +298,19 @@ export class FlowLifecycle {
   }
 
   #forgetSession(slot: number): void {
-    const { slab, sessions, queue } = this.#parts;
+    const { slab, sessions, queue, tunnels } = this.#parts;
     if (slab.i32[slot * I32 + PROTOCOL] !== UDP) return;
     sessions.remove(slot);
     queue.take(slot);
+    if (tunnels.size > 0) tunnels.delete(slot);
+  }
+
+  #closeControl(slot: number, reset: boolean): void {
+    const { i32 } = this.#parts.slab;
+    const fd = i32[slot * I32 + CONTROL_FD] as number;
+    if (fd < 0) return;
+    i32[slot * I32 + CONTROL_FD] = -1;
+    this.#close(fd, reset);
   }
 
   #close(fd: number, reset: boolean): void {

@@ -67,6 +67,8 @@ export const SPLICING = 44;
  * api/held-flows.ts.
  */
 export const HELD = 46;
+/** Scope of an IPv6 source (sin6_scope_id); 0: none. */
+export const SCOPE = 47;
 /** Four words each, as the kernel wrote them (network order bytes); IPv4 uses the first. */
 export const SOURCE = 48;
 export const ORIGINAL = 52;
@@ -77,6 +79,8 @@ export const POINT = 60;
 export const ERRNO = 61;
 /** IPPROTO_TCP (6) or IPPROTO_UDP (17). */
 export const PROTOCOL = 62;
+/** The connection by which a relay for datagrams was asked for; -1: none. */
+export const CONTROL_FD = 63;
 
 // States.
 export const FREE = 0;

@@ -3,7 +3,7 @@
  * handshake belongs to the flow and goes to the client first. Everything is bounded: bytes by MAX_INPUT and MAX_OUTPUT,
  * time by the flow's deadline.
  */
-import type { DialTarget, Handshake, HandshakeDialer } from '../api/dialer.ts';
+import type { DatagramTunnel, DialTarget, Handshake, HandshakeDialer } from '../api/dialer.ts';
 import type { DialError } from '../api/errors.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import { MSG_NOSIGNAL } from '../sys/constants.ts';
@@ -27,10 +27,10 @@ interface Playing {
   output: Uint8Array;
 }
 
-/** `early`: what the upstream has sent for the client already. */
+/** `early`: what the upstream has sent for the client already. `tunnel`: for datagrams, where the dialer gave one. */
 export type HandshakeProgress =
   | { readonly state: 'waiting' }
-  | { readonly state: 'done'; readonly early: Uint8Array }
+  | { readonly state: 'done'; readonly early: Uint8Array; readonly tunnel: DatagramTunnel | undefined }
   | { readonly state: 'failed'; readonly outcome: FlowOutcome };
 
 const WAITING: HandshakeProgress = { state: 'waiting' };
@@ -96,7 +96,7 @@ export class Handshaking {
   /** Lets the handshake see its input until it wants more. Undefined: not done. */
   #step(slot: number, playing: Playing): HandshakeProgress | undefined {
     for (let steps = 0; steps < MAX_STEPS; steps++) {
-      const { send, consumed, done } = playing.handshake.step(playing.input);
+      const { send, consumed, done, tunnel } = playing.handshake.step(playing.input);
       if (!Number.isInteger(consumed) || consumed < 0 || consumed > playing.input.length) {
         return this.#end(slot, 'dial-error');
       }
@@ -109,7 +109,7 @@ export class Handshaking {
         // The last message of a handshake is short; an upstream whose buffer is full already keeps no protocol.
         if (playing.output.length > 0) return this.#end(slot, 'dial-protocol');
         this.#playing.delete(slot);
-        return { state: 'done', early: playing.input };
+        return { state: 'done', early: playing.input, tunnel };
       }
       if (consumed === 0 || playing.input.length === 0) return undefined;
     }

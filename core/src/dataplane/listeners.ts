@@ -2,9 +2,11 @@
 import { NotPermittedError, WeirError } from '../api/errors.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import {
+  IP_PKTINFO,
   IP_RECVORIGDSTADDR,
   IPPROTO_TCP,
   IPV6_RECVORIGDSTADDR,
+  IPV6_RECVPKTINFO,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
   SOL_IP,
@@ -103,6 +105,10 @@ function openPoint(spec: PointSpec, workers: number, mark: number): BoundPoint {
         const [level, name] =
           spec.network.family === 4 ? [SOL_IP, IP_RECVORIGDSTADDR] : [SOL_IPV6, IPV6_RECVORIGDSTADDR];
         setOption(fd, level, name, 1, 'setsockopt(IP_RECVORIGDSTADDR)', 'Report this.');
+      } else if (spec.original.via === 'fixed') {
+        // Bound to all addresses, it must answer from the one that the client wrote to.
+        const [level, name] = spec.network.family === 4 ? [SOL_IP, IP_PKTINFO] : [SOL_IPV6, IPV6_RECVPKTINFO];
+        setOption(fd, level, name, 1, 'setsockopt(IP_PKTINFO)', 'Report this.');
       }
       if (spec.network.protocol === 'udp') enlargeReceiveBuffer(fd);
     }

@@ -2,15 +2,17 @@
  * UDP sessions by (client, original destination): open addressing over the slots of the slab, which hold the keys
  * themselves. Linear probing with backward-shift deletion, so that nothing has to be rebuilt.
  */
-import { FAMILY, I32, ORIGINAL, ORIGINAL_PORT, SOURCE, SOURCE_PORT, type FlowSlab } from './flow-slab.ts';
+import { FAMILY, I32, ORIGINAL, ORIGINAL_PORT, SCOPE, SOURCE, SOURCE_PORT, type FlowSlab } from './flow-slab.ts';
+
+const KEY_WORDS = 12;
 
 export class SessionIndex {
   readonly #slab: FlowSlab;
   /** Slot plus one; 0: empty. */
   readonly #cells: Int32Array;
   readonly #mask: number;
-  /** The key that is looked for: family, source words and port, original words and port. */
-  readonly key = new Int32Array(11);
+  /** The key that is looked for: family, source words and port, original words and port, scope of the source. */
+  readonly key = new Int32Array(KEY_WORDS);
 
   /** @param capacity sessions at most; the index stays at most half full */
   constructor(slab: FlowSlab, capacity: number) {
@@ -65,8 +67,8 @@ export class SessionIndex {
     const { i32 } = this.#slab;
     const i = slot * I32;
     const { key } = this;
-    if (i32[i + FAMILY] !== key[0] || i32[i + SOURCE_PORT] !== key[5] || i32[i + ORIGINAL_PORT] !== key[10])
-      return false;
+    if (i32[i + FAMILY] !== key[0] || i32[i + SOURCE_PORT] !== key[5]) return false;
+    if (i32[i + ORIGINAL_PORT] !== key[10] || i32[i + SCOPE] !== key[11]) return false;
     for (let word = 0; word < 4; word++) {
       if (i32[i + SOURCE + word] !== key[1 + word] || i32[i + ORIGINAL + word] !== key[6 + word]) return false;
     }
@@ -75,7 +77,7 @@ export class SessionIndex {
 
   #hashOfKey(): number {
     let h = 0;
-    for (let n = 0; n < 11; n++) h = mixed(h, this.key[n] as number);
+    for (let n = 0; n < KEY_WORDS; n++) h = mixed(h, this.key[n] as number);
     return h >>> 0;
   }
 
@@ -86,7 +88,8 @@ export class SessionIndex {
     for (let word = 0; word < 4; word++) h = mixed(h, i32[i + SOURCE + word] as number);
     h = mixed(h, i32[i + SOURCE_PORT] as number);
     for (let word = 0; word < 4; word++) h = mixed(h, i32[i + ORIGINAL + word] as number);
-    return mixed(h, i32[i + ORIGINAL_PORT] as number) >>> 0;
+    h = mixed(h, i32[i + ORIGINAL_PORT] as number);
+    return mixed(h, i32[i + SCOPE] as number) >>> 0;
   }
 }
 

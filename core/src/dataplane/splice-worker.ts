@@ -4,7 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { receiveMessageOnPort } from 'node:worker_threads';
-import type { DialTarget } from '../api/dialer.ts';
+import type { DatagramTunnel } from '../api/dialer.ts';
 import { LookupTable } from '../capture/lookup-table.ts';
 import {
   EPOLLERR,
@@ -23,11 +23,13 @@ import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
 import { Acceptor, DATAGRAM_EVENT, LISTENER_EVENT, WAKE_EVENT } from './acceptor.ts';
 import { AddressCache } from './address-cache.ts';
+import { Associations } from './associations.ts';
 import { at, Counters } from './counters.ts';
 import { DatagramQueue } from './datagram-queue.ts';
 import { DatagramRelay } from './datagram-relay.ts';
 import { FlowDecision, type ServiceTables } from './decision.ts';
 import { DescriptorLedger } from './descriptor-ledger.ts';
+import { DialTargets } from './dial-targets.ts';
 import { Dialing } from './dialing.ts';
 import { FlowLifecycle } from './flow-lifecycle.ts';
 import {
@@ -66,6 +68,7 @@ import { NameTexts } from './name-texts.ts';
 import { PipePool } from './pipe-pool.ts';
 import { RecordRing } from './record-ring.ts';
 import { SessionIndex } from './session-index.ts';
+import { UpstreamConnect } from './upstream-connect.ts';
 import { FINISHED, MORE, SINK_FAILED, SOURCE_FAILED, SpliceRelay } from './splice-relay.ts';
 
 const MAX_EVENTS = 512;
@@ -86,6 +89,9 @@ export class SpliceWorker {
   readonly #flows: FlowLifecycle;
   readonly #cache: AddressCache;
   readonly #dialers = new HandshakeDialers();
+  readonly #targets: DialTargets;
+  readonly #upstreams: UpstreamConnect;
+  readonly #associations: Associations;
   readonly #dialing: Dialing;
   readonly #flowTimeouts: FlowTimeouts;
   readonly #decision: FlowDecision;
@@ -97,8 +103,6 @@ export class SpliceWorker {
   #ready: number[] = [];
   /** Tables that came with the last messages and are to be installed before the next events. */
   #tableWaiting: TableMessage | undefined;
-  #nameTexts: NameTexts | undefined;
-  #serviceNames: ReadonlyMap<number, string> = new Map();
   #lastSweep = 0;
   #datagramPoints = new Map<number, WorkerPoint>();
   #stopping = false;
@@ -107,6 +111,7 @@ export class SpliceWorker {
     this.#data = data;
     this.#port = port;
     this.#slab = new FlowSlab(data.slab);
+    this.#targets = new DialTargets(this.#slab, `${data.index}.${data.epoch}`);
     this.#counters = new Counters(data.counters);
     this.#ledger = new DescriptorLedger(data.ledger);
     this.#epfd = checked(libc.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1()', 'Raise the limit of open files.');
@@ -116,6 +121,7 @@ export class SpliceWorker {
     const handshaking = new Handshaking(this.#slab);
     const sessions = new SessionIndex(this.#slab, data.limits.udpSessions);
     const queue = new DatagramQueue();
+    const tunnels = new Map<number, DatagramTunnel>();
     this.#flows = new FlowLifecycle({
       epfd: this.#epfd,
       slab: this.#slab,
@@ -130,6 +136,7 @@ export class SpliceWorker {
         if (this.#slab.i32[slot * I32 + HELD] !== 0) this.#held.ended(slot, outcome);
         else this.#datagrams.ending(slot, outcome);
       },
+      tunnels,
       flowLimit: data.limits.flows,
       sessionLimit: data.limits.udpSessions,
     });
@@ -142,21 +149,23 @@ export class SpliceWorker {
       connectFirst: (slot: number) => this.#held.connectFirst(slot),
       post: (message: FromWorker) => this.#post(message),
     };
+    this.#upstreams = new UpstreamConnect({ ...shared, mark: data.mark });
+    this.#associations = new Associations({ ...shared, upstreams: this.#upstreams }, tunnels);
     this.#dialing = new Dialing(
       {
         ...shared,
+        upstreams: this.#upstreams,
+        associations: this.#associations,
         cache: this.#cache,
         dialers: this.#dialers,
         handshaking,
         relay: this.#relay,
-        target: (slot) => this.#target(slot),
+        target: (slot) => this.#targets.of(slot, this.#dialing.targetOf(slot)),
         session: (slot, now) => this.#datagrams.established(slot, now),
         awaited: (slot, now) => this.#held.dialled(slot, now),
-        mark: data.mark,
         limits: data.limits,
       },
       data.timeouts,
-      data.points,
     );
     this.#flowTimeouts = new FlowTimeouts({ ...shared, dialing: this.#dialing });
     this.#decision = new FlowDecision({ ...shared, dialing: this.#dialing });
@@ -165,6 +174,7 @@ export class SpliceWorker {
     this.#acceptor = new Acceptor({ ...deciding, epfd: this.#epfd, held: this.#held });
     this.#datagrams = new DatagramRelay({
       ...deciding,
+      associations: this.#associations,
       sessions,
       queue,
     });
@@ -214,7 +224,7 @@ export class SpliceWorker {
   #listen(points: readonly WorkerPoint[]): void {
     for (const { fd } of this.#datagramPoints.values()) libc.epoll_ctl(this.#epfd, EPOLL_CTL_DEL, fd, this.#events);
     this.#datagramPoints = new Map(points.filter((one) => one.protocol === 'udp').map((one) => [one.index, one]));
-    this.#dialing.points = points;
+    this.#upstreams.points = points;
     this.#datagrams.points = points;
     this.#held.points = points;
     this.#acceptor.listen(points);
@@ -250,7 +260,10 @@ export class SpliceWorker {
       return;
     }
     if (state === SESSION) {
-      if ((events & (EPOLLIN | EPOLLERR)) !== 0) this.#datagrams.reply(slot, now);
+      if (side === 0) {
+        const ended = (events & (EPOLLRDHUP | EPOLLHUP)) !== 0;
+        this.#associations.controlEvent(slot, ended, (events & EPOLLERR) !== 0);
+      } else if ((events & (EPOLLIN | EPOLLERR)) !== 0) this.#datagrams.reply(slot, now);
       return;
     }
     if (side === 0) {
@@ -394,27 +407,11 @@ export class SpliceWorker {
       plans: new Map(message.plans),
       unmatched: message.unmatched,
     };
-    this.#nameTexts = new NameTexts(message.nameTexts);
-    this.#serviceNames = new Map(message.serviceNames);
+    this.#targets.nameTexts = new NameTexts(message.nameTexts);
+    this.#targets.serviceNames = new Map(message.serviceNames);
     this.#decision.replaceTables(tables, message.keepsRetired ? undefined : Date.now() + message.graceMs);
     this.#dialing.timeouts = message.timeouts;
     this.#post({ type: 'table-installed', generation: message.generation });
-  }
-
-  /** What a handshake is told about a flow. */
-  #target(slot: number): DialTarget {
-    const { source, original, name, service, generation, protocol } = this.#slab.snapshot(slot);
-    const fixed = this.#dialing.targetOf(slot);
-    const host = name === 0 || this.#nameTexts === undefined ? original.address : this.#nameTexts.get(name - 1);
-    return {
-      host: fixed?.host ?? host,
-      port: fixed?.port ?? original.port,
-      protocol,
-      original,
-      source,
-      service: this.#serviceNames.get(service) ?? '',
-      flow: `${this.#data.index}.${this.#data.epoch}.${slot}.${generation}`,
-    };
   }
 
   #adopt(message: Extract<ToWorker, { type: 'adopt' }>, now: number): void {

@@ -1,16 +1,20 @@
 /**
- * `socks5`: through a SOCKS5 proxy (RFC 1928), with or without user and password (RFC 1929). Names go to the proxy as
- * names. The handshake runs in the splice worker; this module imports nothing that a worker need not have.
+ * `socks5`: through a SOCKS5 proxy (RFC 1928), with or without user and password (RFC 1929); TCP by CONNECT, UDP by UDP
+ * ASSOCIATE. Names go to the proxy as names. The handshake runs in the splice worker; this module imports nothing that a worker need not have.
  */
-import type { DialTarget, Handshake, HandshakeDialer, HandshakeStep } from '../api/dialer.ts';
+import type { DatagramTunnel, DialTarget, Handshake, HandshakeDialer, HandshakeStep } from '../api/dialer.ts';
 import { DialError, type DialFailure } from '../api/errors.ts';
 import { defineDialer } from '../api/plugin.ts';
+import { addressToBytes, bytesToAddress, isAddress } from '../capture/address.ts';
 import {
+  COMMAND_ASSOCIATE,
   COMMAND_CONNECT,
+  datagramHeader,
   greeting,
   METHOD_NONE,
   METHOD_PASSWORD,
   METHOD_REFUSED,
+  parseDatagram,
   parseMethod,
   parsePasswordReply,
   parseReply,
@@ -86,16 +90,14 @@ class Socks5Handshake implements Handshake {
       case 'reply': {
         const reply = parseReply(input);
         if (reply === undefined) return NOTHING;
-        if (reply.code !== 0) {
-          const reason = REPLIES[reply.code] ?? `code ${reply.code}`;
-          const { host, port } = this.#target;
-          fail(
-            FAILURES[reply.code] ?? 'error',
-            `The proxy did not connect to ${host}:${port}: ${reason}.`,
-            'See its log.',
-          );
+        if (reply.code !== 0) this.#refused(reply.code);
+        const end = { consumed: reply.length, done: true };
+        if (this.#target.protocol === 'tcp') return end;
+        const { host, port } = reply.bound;
+        if (!isAddress(host) || port === 0) {
+          fail('protocol', `The proxy relays at ${host}:${port}, which is no address and port.`, 'See its log.');
         }
-        return { consumed: reply.length, done: true };
+        return { ...end, tunnel: new Socks5Tunnel(this.#target, { host, port }) };
       }
     }
   }
@@ -118,13 +120,88 @@ class Socks5Handshake implements Handshake {
 
   #request(): Uint8Array {
     this.#state = 'reply';
-    return request(COMMAND_CONNECT, this.#target.host, this.#target.port);
+    const { protocol, host, port } = this.#target;
+    // Where the datagrams will come from is not known before the relay's address is: section 6 wants zeros then.
+    return protocol === 'udp' ? request(COMMAND_ASSOCIATE, '0.0.0.0', 0) : request(COMMAND_CONNECT, host, port);
   }
+
+  #refused(code: number): never {
+    const { protocol, host, port } = this.#target;
+    const reason = REPLIES[code] ?? `code ${code}`;
+    const [what, remedy] =
+      protocol === 'tcp'
+        ? ['connect', 'See its log.']
+        : ['relay datagrams', 'See its log, and whether it allows UDP ASSOCIATE.'];
+    fail(FAILURES[code] ?? 'error', `The proxy did not ${what} to ${host}:${port}: ${reason}.`, remedy);
+  }
+}
+
+/** Zeros: a proxy that does not say where an answer came from. */
+const UNSAID = ['0.0.0.0', '::'];
+
+/** The datagrams of one association (section 7). Fragments are dropped, as the section allows. */
+class Socks5Tunnel implements DatagramTunnel {
+  readonly relay: DatagramTunnel['relay'];
+  readonly #header: Uint8Array;
+  /** As the proxy writes the target, or undefined for a name: which address it has is known to the proxy alone. */
+  readonly #from: string | undefined;
+  readonly #port: number;
+  /** The header that was found right last: all of a session have the same one, as a rule. */
+  #known: Uint8Array;
+
+  constructor({ host, port }: DialTarget, relay: DatagramTunnel['relay']) {
+    this.relay = relay;
+    this.#header = datagramHeader(host, port);
+    this.#known = this.#header;
+    this.#from = isAddress(host) ? withoutMapping(host) : undefined;
+    this.#port = port;
+  }
+
+  encapsulate(datagram: Uint8Array): Uint8Array {
+    const header = this.#header;
+    const bytes = new Uint8Array(header.length + datagram.length);
+    bytes.set(header);
+    bytes.set(datagram, header.length);
+    return bytes;
+  }
+
+  decapsulate(datagram: Uint8Array): Uint8Array | undefined {
+    if (beginsWith(datagram, this.#known)) return datagram.subarray(this.#known.length);
+    try {
+      const parsed = parseDatagram(datagram);
+      if (parsed === undefined || parsed.fragment !== 0) return undefined;
+      const { host, port } = parsed.address;
+      // A relay takes datagrams from anybody; a client's own socket would take them from where it wrote to.
+      if (!UNSAID.includes(host)) {
+        if (port !== this.#port) return undefined;
+        if (this.#from !== undefined && isAddress(host) && withoutMapping(host) !== this.#from) return undefined;
+      }
+      this.#known = datagram.slice(0, parsed.payloadStart);
+      return datagram.subarray(parsed.payloadStart);
+    } catch {
+      // An address type that there is none of.
+      return undefined;
+    }
+  }
+}
+
+function beginsWith(bytes: Uint8Array, head: Uint8Array): boolean {
+  if (bytes.length < head.length) return false;
+  for (let n = 0; n < head.length; n++) if (bytes[n] !== head[n]) return false;
+  return true;
+}
+
+/** An IPv4 address that was written as an IPv6 one (RFC 4291, section 2.5.5.2). */
+function withoutMapping(address: string): string {
+  const bytes = addressToBytes(address);
+  const mapped = bytes.length === 16 && bytes.subarray(0, 10).every((byte) => byte === 0);
+  return bytesToAddress(mapped && bytes[10] === 0xff && bytes[11] === 0xff ? bytes.slice(12) : bytes);
 }
 
 export const socks5Dialer = defineDialer<Socks5Options>({
   type: 'socks5',
   kind: 'handshake',
+  protocols: ['tcp', 'udp'],
   options: socks5Options,
   module: new URL(import.meta.url),
   create(options): HandshakeDialer {

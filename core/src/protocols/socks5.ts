@@ -115,6 +115,29 @@ export function decodeAddress(bytes: Uint8Array): ParsedAddress | undefined {
   return { host, port: ((bytes[length - 2] as number) << 8) | (bytes[length - 1] as number), length };
 }
 
+/**
+ * What stands in front of a datagram (section 7): reserved, fragment number 0, the address. Through a relay it is the
+ * destination on the way there and the source on the way back.
+ */
+export function datagramHeader(host: string, port: number): Uint8Array {
+  return Buffer.concat([Uint8Array.of(0, 0, 0), encodeAddress(host, port)]);
+}
+
+/** Where the header of a datagram ends, and what it says. */
+export interface ParsedDatagram {
+  /** 0: a whole datagram. */
+  readonly fragment: number;
+  readonly address: ParsedAddress;
+  readonly payloadStart: number;
+}
+
+/** @returns undefined for what is cut short. @throws RangeError for an unknown address type. */
+export function parseDatagram(bytes: Uint8Array): ParsedDatagram | undefined {
+  const address = bytes.length < 4 ? undefined : decodeAddress(bytes.subarray(3));
+  if (address === undefined) return undefined;
+  return { fragment: bytes[2] as number, address, payloadStart: 3 + address.length };
+}
+
 function requireVersion(found: number | undefined, wanted: number): void {
   if (found !== wanted) throw new RangeError(`the answer begins with ${found} and not with version ${wanted}`);
 }

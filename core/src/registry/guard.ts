@@ -120,12 +120,13 @@ export function guardedInterceptor(
 }
 
 export function guardedDialer(definition: DialerDefinition<never>, source: string): DialerDefinition<never> {
-  const { type, kind, module } = definition;
+  const { type, kind, module, protocols } = definition;
   const guard: Guard = new Guard(source, `dialer ${type}`);
   return {
     type,
     kind,
     module,
+    ...(protocols === undefined ? {} : { protocols }),
     options: guard.schema(definition.options),
     create(...args) {
       const dialer = guard.instance(() => definition.create(...args), DIALER_FUNCTIONS[kind]);

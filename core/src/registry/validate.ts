@@ -118,8 +118,22 @@ class Checker {
     if (!['route', 'handshake', 'stream'].includes(String(fields['kind']))) {
       this.fail(`${path}.kind`, 'is no kind of dialer', 'Set it to route, handshake or stream.');
     }
+    this.#protocols(fields, path);
     this.functions(fields, ['create'], path);
     this.common(fields, path);
+  }
+
+  /** What a dialer carries, where it says so. */
+  #protocols(fields: Fields, path: string): void {
+    const protocols = fields['protocols'];
+    if (protocols === undefined) return;
+    const known = Array.isArray(protocols) && protocols.every((one) => one === 'tcp' || one === 'udp');
+    if (!known || protocols.length === 0) {
+      this.fail(`${path}.protocols`, 'is no list of protocols', 'Set it to a list of tcp and udp, or leave it out.');
+    }
+    if (fields['kind'] === 'stream' && protocols.includes('udp')) {
+      this.fail(`${path}.protocols`, 'has udp, which no stream carries', 'Make it a route or a handshake dialer.');
+    }
   }
 
   resolver(fields: Fields, path: string): void {

@@ -52,6 +52,7 @@ export const IP_BIND_ADDRESS_NO_PORT = 24;
 export const SOL_IPV6 = 41;
 export const IPV6_CHECKSUM = 7;
 export const IPV6_V6ONLY = 26;
+export const IPV6_RECVPKTINFO = 49;
 export const IPV6_PKTINFO = 50;
 export const IPV6_RECVORIGDSTADDR = 74;
 export const IPV6_TRANSPARENT = 75;

@@ -112,11 +112,6 @@ export class MessageBatch {
     this.#vectors.setBigUint64(n * 2 * IOVEC + IOVEC + 8, BigInt(length), true);
   }
 
-  /** Bytes of payload that message `n` sends, without its prefix. */
-  sendLength(n: number): number {
-    return Number(this.#vectors.getBigUint64(n * 2 * IOVEC + IOVEC + 8, true));
-  }
-
   prefixAt(n: number): number {
     return n * this.#prefix;
   }

@@ -135,6 +135,15 @@ export const CASES: readonly Case[] = [
     ],
   },
   {
+    what: 'udp and a dialer that carries none',
+    text: `dialers: { corp: { type: login, password: x } }\n${service('addresses: x, protocols: [udp, tcp], dialer: [direct, corp]')}`,
+    faults: [
+      `weir.yaml:3:70: a dialer of type login carries no udp, which this service takes
+   3 |   - { name: a, addresses: x, protocols: [udp, tcp], dialer: [direct, corp] }
+     |                                                                      ^ allowed: of the types that do, direct, socks5; or reset or drop; or "protocols: [tcp]"`,
+    ],
+  },
+  {
     what: 'an unknown dialer type, named and inline, and a built-in name as a type',
     text: `dialers:
   corp: { type: socks9, address: "p:1" }

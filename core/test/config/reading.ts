@@ -7,10 +7,11 @@ import { loadConfiguration, type LoadOptions } from '../../src/config/load.ts';
 import type { Configuration } from '../../src/config/model.ts';
 import { loadDefinitions } from '../../src/registry/definitions.ts';
 
-/** A dialer type that takes a user and a password, as later ones do. */
+/** A dialer type that takes a user and a password, as later ones do, and carries TCP alone. */
 const login: DialerDefinition<{ user?: string; password: string }> = {
   type: 'login',
   kind: 'route',
+  protocols: ['tcp'],
   module: new URL(import.meta.url),
   options: {
     '~standard': {

@@ -2,12 +2,14 @@ import { bytesToAddress } from '@weir/core';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { DialError } from '../../src/api/errors.ts';
-import type { DialTarget, HandshakeDialer } from '../../src/api/dialer.ts';
+import type { DatagramTunnel, DialTarget, HandshakeDialer } from '../../src/api/dialer.ts';
 import { socks5Dialer } from '../../src/dialers/socks5.ts';
 import {
+  datagramHeader,
   decodeAddress,
   encodeAddress,
   greeting,
+  parseDatagram,
   parseMethod,
   parsePasswordReply,
   parseReply,
@@ -132,5 +134,64 @@ describe('handshake', () => {
     const refused = play([5, 2, 1, 1], { username: 'u', password: 'secret' });
     expect(refused.failure).toBe('denied');
     expect(refused.message).not.toContain('secret');
+  });
+});
+
+describe('tunnel', () => {
+  const tunnel = (over: Partial<DialTarget> = {}, reply = [5, 0, 0, 1, 10, 1, 0, 1, 4, 56]): DatagramTunnel => {
+    const handshake = dialer({}).handshake(target({ protocol: 'udp', port: 53, ...over }));
+    handshake.step(new Uint8Array(0));
+    const { send } = handshake.step(Uint8Array.of(5, 0));
+    expect([...(send ?? [])]).toEqual([5, 3, 0, 1, 0, 0, 0, 0, 0, 0]);
+    const { done, tunnel: made } = handshake.step(Uint8Array.from(reply));
+    expect(done).toBe(true);
+    return made as DatagramTunnel;
+  };
+
+  test('what goes through it comes back as it went, by name, IPv4 and IPv6', () => {
+    fc.assert(
+      fc.property(host, fc.uint8Array({ maxLength: 100 }), (name, payload) => {
+        const one = tunnel({ host: name });
+        expect(one.relay).toEqual({ host: '10.1.0.1', port: 1080 });
+        const wrapped = one.encapsulate(payload);
+        expect(parseDatagram(wrapped)).toMatchObject({ fragment: 0, address: { host: name, port: 53 } });
+        expect([...(one.decapsulate(wrapped) ?? [])]).toEqual([...payload]);
+        for (let cut = 0; cut < wrapped.length - payload.length; cut++) {
+          expect(one.decapsulate(wrapped.subarray(0, cut))).toBeUndefined();
+        }
+      }),
+    );
+  });
+
+  test('only whole datagrams from where the client wrote to come out, or where the proxy does not say from where', () => {
+    const one = tunnel({ host: '203.0.113.7' });
+    const from = (address: string, port: number) =>
+      one.decapsulate(Buffer.concat([datagramHeader(address, port), Buffer.from('x')]));
+    for (const right of ['203.0.113.7', '::ffff:203.0.113.7', '0.0.0.0', '::']) {
+      expect(Buffer.from(from(right, 53) ?? []).toString(), right).toBe('x');
+    }
+    expect(from('203.0.113.8', 53)).toBeUndefined();
+    expect(from('203.0.113.7', 54)).toBeUndefined();
+    // A name's address is the proxy's knowledge.
+    expect(tunnel().decapsulate(datagramHeader('198.51.100.1', 53))).toHaveLength(0);
+    const fragment = datagramHeader('203.0.113.7', 53);
+    fragment[2] = 1;
+    expect(one.decapsulate(fragment)).toBeUndefined();
+  });
+
+  test('no random datagram makes it throw', () => {
+    const one = tunnel({ host: '203.0.113.7' });
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        one.decapsulate(bytes);
+        one.decapsulate(Buffer.concat([Uint8Array.of(0, 0, 0), bytes]));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test('a relay without port, or at a name, is no relay', () => {
+    expect(() => tunnel({}, [5, 0, 0, 1, 10, 1, 0, 1, 0, 0])).toThrow(/no address and port/);
+    expect(() => tunnel({}, [5, 0, 0, 3, 2, 97, 98, 4, 56])).toThrow(/no address and port/);
   });
 });

@@ -74,6 +74,8 @@ describe('refused when it is loaded', () => {
     ],
     ['no module', interceptor(`module: 'x'`), 'interceptors[0].module', 'import.meta'],
     ['a module elsewhere', dialer(`module: new URL('https://x.example/')`), 'dialers[0].module', 'import.meta'],
+    ['an odd protocol', dialer(`kind: 'route', protocols: ['sctp']`), 'dialers[0].protocols', 'a list of tcp and udp'],
+    ['a stream with udp', dialer(`kind: 'stream', protocols: ['udp']`), 'dialers[0].protocols', 'a handshake dialer'],
     ['no kind', dialer(`kind: 'magic'`), 'dialers[0].kind', 'route, handshake or stream'],
     ['no type', dialer('type: 7'), 'dialers[0].type is no lower-case word', 'a–z'],
     ['a reserved type', dialer(`type: 'reset'`), 'dialers[0].type is "reset"', 'another name'],
