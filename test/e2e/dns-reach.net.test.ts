@@ -112,6 +112,41 @@ describe.skipIf(requires('namespaces', 'nft', 'curl', 'dnsmasq', 'systemd-resolv
     },
   );
 
+  test(
+    'is captured behind its back where capture is asked for, by the bus too, and remembers nothing afterwards',
+    { timeout: 180_000 },
+    async () => {
+      await using scene = await loadScene();
+      const { client, server } = scene;
+      await startPeer(server, 'http-server', ['--listen', '10.1.0.1:9000', '--name', 'the service']);
+      await startPeer(server, 'http-server', ['--listen', '10.1.0.1:80', '--name', 'the real host']);
+      await startZone(scene);
+      const resolved = await startResolved(client);
+      const env = { PATH: resolved.path };
+      const config = { ...CONFIG, resolver: { ...CONFIG.resolver, reach: 'capture' } };
+      const overBus = () => client.run(['resolvectl', 'query', '-4', '--legend=no', 'web.internal'], { env });
+      // Also that the name does not exist is remembered, and must not be.
+      expect((await overBus()).code).not.toBe(0);
+      expect(await served(client, 'http://real.example/')).toBe('the real host');
+      const before = await resolved.status();
+      for (const end of ['SIGTERM', 'SIGKILL'] as const) {
+        const weir = await WeirProcess.start(client, { config, env });
+        const { resolver } = await weir.admin.status();
+        expect(resolver).toMatchObject({ reach: 'capture', selfTest: 'passed' });
+        expect(resolver.reachReason).toMatch(/systemd-resolved asks 10\.1\.0\.1/);
+        expect((await overBus()).stdout).toMatch(/^web\.internal: 100\./);
+        expect(await served(client, 'http://web.internal/')).toBe('the service');
+        expect(await served(client, 'http://real.example/')).toBe('the real host');
+        expect(await resolved.status()).toBe(before);
+        weir.process.kill(end);
+        await weir.process.waitForExit(60_000);
+        await expect.poll(async () => (await overBus()).code, { timeout: 15_000, interval: 300 }).not.toBe(0);
+        expect(await served(client, 'http://real.example/')).toBe('the real host');
+        await weir[Symbol.asyncDispose]();
+      }
+    },
+  );
+
   test('asked for by name where it is not is an error that says so', { timeout: 60_000 }, async () => {
     await using scene = await loadScene();
     const config = { ...CONFIG, resolver: { reach: 'systemd-resolved' } };

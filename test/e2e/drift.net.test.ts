@@ -81,9 +81,9 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('drift of nft', () => {
         expect(drift.last.length).toBeGreaterThan(0);
       }
       // Nobody touches anything any more, so that nothing is found any more.
-      const found = logged(weir, 'somebody changed what Weir had set in the kernel').length;
+      const found = logged(weir, 'somebody changed what Weir had set').length;
       await new Promise((resolve) => setTimeout(resolve, 2500));
-      expect(logged(weir, 'somebody changed what Weir had set in the kernel')).toHaveLength(found);
+      expect(logged(weir, 'somebody changed what Weir had set')).toHaveLength(found);
       expect((await weir.stop()).code).toBe(0);
       expect(await scene.client.state()).toBe(before);
     });

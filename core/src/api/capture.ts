@@ -13,6 +13,9 @@ export const NAMES_SERVICE: ServiceId = 0;
 /** The pseudo-service of the canaries: the data plane reports the arrival and closes. */
 export const CANARY_SERVICE: ServiceId = 1;
 
+/** The pseudo-services of `resolver.reach: capture`: port 53 of the host's servers, carried to Weir's own resolver. */
+export const RESOLVER_SERVICES: Readonly<Record<Protocol, ServiceId>> = { udp: 2, tcp: 3 };
+
 /** The first id given to a configured service. */
 export const FIRST_SERVICE: ServiceId = 16;
 

@@ -42,6 +42,8 @@ export interface Capabilities {
   /** The capture point sees the client's own source address. */
   readonly preservesSource: boolean;
   readonly owners: ReadonlyArray<'uid' | 'gid' | 'cgroup'>;
+  /** False: what this host sends to its own addresses, loopback among them, cannot be captured. Absent: it can. */
+  readonly ownAddresses?: boolean;
 }
 
 /** Everything that decides what the kernel is told. The same input gives the same plan. */

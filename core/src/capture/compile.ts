@@ -9,9 +9,17 @@ import {
   NAMES_SERVICE,
 } from '../api/capture.ts';
 import type { Prefix, Protocol } from '../api/flow.ts';
-import { addressToNumber, comparePrefixes, parsePrefix, prefixBounds, widthOf } from './address.ts';
+import { addressToNumber, comparePrefixes, familyOf, parsePrefix, prefixBounds, widthOf } from './address.ts';
 import { ChoiceTable } from './choices.ts';
-import { type CapturedService, type NumberedService, RANK, type Rule, serviceRules, wholeRules } from './rules.ts';
+import {
+  type CapturedService,
+  type NumberedService,
+  RANK,
+  resolverRules,
+  type Rule,
+  serviceRules,
+  wholeRules,
+} from './rules.ts';
 import { overlay, stretchesOf, type Stretches } from './stretches.ts';
 
 /** Built-in exclusions that hold on every host. Connected networks and own addresses are the engine's to add. */
@@ -39,8 +47,16 @@ export interface CaptureInput {
   readonly rangeProtocols: readonly Protocol[];
   /** Each wins over everything else on its address, protocol and port. */
   readonly canaries: readonly Canary[];
+  /** Servers of the host whose port 53 goes to Weir's resolver. Services that name the same win. */
+  readonly resolvers?: readonly CapturedResolver[];
   readonly scopes: CaptureScopes;
   readonly owners: CaptureOwners;
+}
+
+/** A server whose port 53 is captured. */
+export interface CapturedResolver {
+  readonly address: string;
+  readonly protocols: readonly Protocol[];
 }
 
 /** The protocols for which the assigned ranges have to be captured. */
@@ -133,6 +149,12 @@ function collect(input: CaptureInput): { readonly groups: ReadonlyArray<readonly
     }
     order++;
   }
+  for (const { address, protocols } of input.resolvers ?? []) {
+    const family = familyOf(address);
+    const prefix = { family, address: addressToNumber(address), length: widthOf(family) };
+    place(resolverRules(protocols, order), [prefix]);
+  }
+  order++;
   place(wholeRules(['tcp', 'udp'], 'spare', RANK.builtin, order), input.builtins);
   return { groups, placed };
 }

@@ -1,6 +1,12 @@
 /** Capture decisions: from a configuration to what kernels and workers ask, and the reference that both must follow. */
 export * from './address.ts';
-export { type CaptureInput, compileCaptureSet, protocolsOfNames, STATIC_EXCLUSIONS } from './compile.ts';
+export {
+  type CapturedResolver,
+  type CaptureInput,
+  compileCaptureSet,
+  protocolsOfNames,
+  STATIC_EXCLUSIONS,
+} from './compile.ts';
 export { decide, type Explanation, explain, explainPorts } from './decide.ts';
 export { type Box, type BoxOptions, steeredBoxes, steeredPrefixes } from './intervals.ts';
 export { buildLookupTable } from './lookup-build.ts';

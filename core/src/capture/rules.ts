@@ -1,5 +1,5 @@
 /** What a configuration says about flows before precedence is resolved, and the order in which it holds. */
-import type { ServiceId, Verdict } from '../api/capture.ts';
+import { RESOLVER_SERVICES, type ServiceId, type Verdict } from '../api/capture.ts';
 import type { Family, Prefix, Protocol } from '../api/flow.ts';
 
 /** The part of a service that decides what it captures. `ServiceConfiguration` is one. */
@@ -99,6 +99,20 @@ export function wholeRules(
     sources: [],
     verdict,
     rank,
+    order,
+  }));
+}
+
+/** Rules for port 53 of a server of the host, for Weir's own resolver. */
+export function resolverRules(protocols: readonly Protocol[], order: number): readonly Rule[] {
+  return protocols.map((protocol) => ({
+    protocol,
+    first: 53,
+    last: 53,
+    bothProtocols: protocols.length > 1,
+    sources: [],
+    verdict: { steer: RESOLVER_SERVICES[protocol] },
+    rank: RANK.service,
     order,
   }));
 }

@@ -1,4 +1,5 @@
 /** Ends what has taken too long: dials, silent flows, half-closed ones. Looks at every slot, a few times a second. */
+import { RESOLVER_SERVICES } from '../api/capture.ts';
 import type { Dialing } from './dialing.ts';
 import type { FlowLifecycle } from './flow-lifecycle.ts';
 import {
@@ -8,6 +9,7 @@ import {
   FREE,
   I32,
   RELAYING,
+  SERVICE,
   SESSION,
   SIDE,
   SIDE_EOF,
@@ -18,6 +20,8 @@ import {
 
 /** A UDP session that is silent for so long does not keep a drain waiting. Milliseconds. */
 const DRAINING_UDP_IDLE = 1000;
+/** Of a captured query: clients take a new port for each, and none waits longer for an answer. Milliseconds. */
+const QUERY_IDLE = 6000;
 
 export interface FlowTimeoutsParts {
   readonly slab: FlowSlab;
@@ -49,7 +53,8 @@ export class FlowTimeouts {
         else if (quiet > idle) flows.finish(slot, 'idle-timeout');
       } else if (state === SESSION) {
         // Nobody says that a session is over; silence is its ordinary end.
-        if (quiet > udpIdle) flows.finish(slot, 'closed');
+        const limit = i32[i + SERVICE] === RESOLVER_SERVICES.udp ? Math.min(QUERY_IDLE, udpIdle) : udpIdle;
+        if (quiet > limit) flows.finish(slot, 'closed');
       } else {
         const deadline = f64[slot * F64 + DEADLINE] as number;
         if (deadline !== 0 && now >= deadline) dialing.expired(slot, now);

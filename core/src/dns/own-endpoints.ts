@@ -7,7 +7,7 @@ import type { DnsListen } from '../config/model.ts';
 const ADDRESSES_AGE = 5000;
 
 /** Linux takes a connection to the unspecified address as one to loopback. */
-function canonical(address: string): string {
+export function reachable(address: string): string {
   if (address === '0.0.0.0') return '127.0.0.1';
   return address === '::' ? '::1' : address;
 }
@@ -21,12 +21,12 @@ export class OwnEndpoints {
   constructor(listening: readonly DnsListen[]) {
     for (const { endpoint } of listening) {
       if (endpoint.address === '0.0.0.0' || endpoint.address === '::') this.#anyAddress.add(endpoint.port);
-      this.#exact.add(`${canonical(endpoint.address)} ${endpoint.port}`);
+      this.#exact.add(`${reachable(endpoint.address)} ${endpoint.port}`);
     }
   }
 
   has({ address, port }: Endpoint): boolean {
-    const target = canonical(address);
+    const target = reachable(address);
     if (this.#exact.has(`${target} ${port}`)) return true;
     return this.#anyAddress.has(port) && this.#isLocal(target);
   }

@@ -1,9 +1,11 @@
 /** How the host's queries get to Weir: what the configuration asks for, and what this host allows. */
-import { ConfigurationError, UnsupportedError, WeirError } from '../api/errors.ts';
+import { ConfigurationError, WeirError } from '../api/errors.ts';
 import type { Endpoint } from '../api/flow.ts';
 import { familyOf } from '../capture/address.ts';
 import type { DnsListen, Reach } from '../config/model.ts';
 import { findHostsObstacle } from './hosts-claim.ts';
+import { reachable } from './own-endpoints.ts';
+import { capturedShare, captureObstacle, hostServers, type CaptureMeans } from './reach-capture.ts';
 import { formatListen } from './listen-failure.ts';
 import { findResolvedObstacle, waysToResolved } from './resolved.ts';
 import { findObstacle, RESOLV_CONF, type Obstacle } from './resolv-conf-claim.ts';
@@ -12,6 +14,13 @@ import { findObstacle, RESOLV_CONF, type Obstacle } from './resolv-conf-claim.ts
 const DNS_PORT = 53;
 
 export type ResolvedReach =
+  | {
+      readonly kind: 'capture';
+      readonly servers: readonly string[];
+      /** Whether they are those that systemd-resolved asks. */
+      readonly viaResolved: boolean;
+      readonly reason: string;
+    }
   | { readonly kind: 'resolv-conf'; readonly nameservers: readonly string[]; readonly reason: string }
   | { readonly kind: 'systemd-resolved'; readonly server: Endpoint; readonly reason: string }
   | { readonly kind: 'hosts'; readonly path: string; readonly reason: string }
@@ -24,11 +33,10 @@ export interface ReachInput {
   /** Whether a service names patterns: a hosts file has no place for them. */
   readonly hasPatterns: boolean;
   readonly resolvConfPath?: string;
-}
-
-/** Linux takes a connection to the unspecified address as one to loopback. */
-function reachable(address: string): string {
-  return address === '0.0.0.0' ? '127.0.0.1' : address === '::' ? '::1' : address;
+  /** What can be captured; absent: nothing. */
+  readonly capture?: CaptureMeans;
+  /** Why `auto` must not choose `capture`. */
+  readonly notByCapture?: string;
 }
 
 /** The addresses under which a local client reaches listeners that libc can be pointed at. */
@@ -77,6 +85,28 @@ async function byResolved({ listening }: ReachInput, why: string): Promise<Attem
   return { reach: { kind: 'systemd-resolved', server, reason: why } };
 }
 
+/** @param whole whether every server must be captured: libc asks them all, and one that is not knows no name of Weir's. */
+function byCapture({ listening, capture, resolvConfPath: path = RESOLV_CONF }: ReachInput, whole: boolean): Attempt {
+  const obstacle = captureObstacle(listening, capture);
+  if (obstacle !== undefined || capture === undefined) return { obstacle: obstacle as Obstacle };
+  const { file, addresses, viaResolved } = hostServers(path);
+  const { servers, left } = capturedShare(addresses, listening, capture);
+  const leftOut = left.map(({ address, why }) => `${address} is left out: ${why}`).join('; ');
+  if (servers.length === 0 || (whole && left.length > 0)) {
+    const none = `${file} names no server whose port 53 could be captured`;
+    return {
+      obstacle: {
+        problem: left.length === 0 ? `${none}.` : `${none} whole: ${leftOut}.`,
+        remedy: 'Name a server there that the interceptor can capture, or set resolver.reach to another way.',
+      },
+    };
+  }
+  const whose = viaResolved ? `systemd-resolved asks ${servers.join(', ')}` : `${file} names ${servers.join(', ')}`;
+  const reason = `${whose}, and ${capture.interceptor} captures port 53 of it`;
+  const rest = left.length > 0 ? `; ${leftOut}` : '';
+  return { reach: { kind: 'capture', servers, viaResolved, reason: `${reason}; no file is changed${rest}` } };
+}
+
 function byHosts(path: string, { hasPatterns }: ReachInput): Attempt {
   if (hasPatterns) {
     throw new ConfigurationError([], {
@@ -95,33 +125,42 @@ function required(attempt: Attempt, code: string): ResolvedReach {
   throw new WeirError(code, attempt.obstacle);
 }
 
+/**
+ * First what changes least and sees most: systemd-resolved where it is asked, which then asks Weir for every program; then
+ * capture, which touches no file; then resolv.conf.
+ */
 async function byItself(input: ReachInput): Promise<ResolvedReach> {
+  const passed: string[] = [];
   const ways = waysToResolved(input.resolvConfPath ?? RESOLV_CONF);
   if (ways !== undefined) {
     const attempt = await byResolved(input, ways);
     if ('reach' in attempt) return attempt.reach;
-    const other = byResolvConf(input);
-    if ('reach' in other) return { ...other.reach, reason: `${other.reach.reason}; ${attempt.obstacle.problem}` };
-    return { kind: 'none', reason: `${attempt.obstacle.problem} ${other.obstacle.problem}` };
+    passed.push(attempt.obstacle.problem);
   }
-  const attempt = byResolvConf(input);
-  return 'reach' in attempt ? attempt.reach : { kind: 'none', reason: attempt.obstacle.problem };
+  for (const way of [byCaptureUnlessBarred, byResolvConf]) {
+    const attempt = way(input);
+    if ('reach' in attempt) {
+      const { reach } = attempt;
+      return passed.length === 0 ? reach : { ...reach, reason: `${reach.reason} (${passed.join(' ')})` };
+    }
+    passed.push(attempt.obstacle.problem);
+  }
+  return { kind: 'none', reason: passed.join(' ') };
+}
+
+function byCaptureUnlessBarred(input: ReachInput): Attempt {
+  const { notByCapture: problem } = input;
+  return problem === undefined ? byCapture(input, true) : { obstacle: { problem, remedy: '' } };
 }
 
 /**
  * Decides what `claimSystem` does. Looks at files and asks systemd-resolved, changes nothing.
- * @throws UnsupportedError for a reach that is not built; ConfigurationError for patterns in a hosts file; WeirError when a
- * way was asked for by name and is not possible.
+ * @throws ConfigurationError for patterns in a hosts file; WeirError when a way was asked for by name and is not possible.
  */
 export async function resolveReach(input: ReachInput): Promise<ResolvedReach> {
   const { reach } = input;
   if (reach === 'none') return { kind: 'none', reason: 'the configuration says so' };
-  if (reach === 'capture') {
-    throw new UnsupportedError({
-      problem: 'resolver.reach: capture is not built yet.',
-      remedy: 'Set it to auto, resolv-conf, systemd-resolved, hosts:///etc/hosts or none.',
-    });
-  }
+  if (reach === 'capture') return required(byCapture(input, false), 'WEIR_REACH_CAPTURE');
   if (reach === 'resolv-conf') return required(byResolvConf(input), 'WEIR_RESOLV_CONF');
   if (reach === 'systemd-resolved') {
     return required(await byResolved(input, 'the configuration says so'), 'WEIR_RESOLVED');

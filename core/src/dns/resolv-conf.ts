@@ -12,13 +12,13 @@ import { isAddress } from '../capture/address.ts';
 const MAX_NAMESERVERS = 3;
 
 export interface ResolvConf {
-  /** As written, at most three; an IPv6 zone stays in place. Empty when the file names none. */
+  /** As written, at most as many as asked for (three: what libc asks); an IPv6 zone stays in place. Empty when the file names none. */
   readonly nameservers: readonly string[];
   readonly search: readonly string[];
   readonly options: readonly string[];
 }
 
-export function parseResolvConf(text: string): ResolvConf {
+export function parseResolvConf(text: string, most = MAX_NAMESERVERS): ResolvConf {
   const nameservers: string[] = [];
   let search: readonly string[] = [];
   const options: string[] = [];
@@ -26,7 +26,7 @@ export function parseResolvConf(text: string): ResolvConf {
     const [keyword, ...values] = line.trim().split(/\s+/);
     const [first = ''] = values;
     if (keyword === 'nameserver') {
-      if (isAddress(first.replace(/%.*/, '')) && nameservers.length < MAX_NAMESERVERS) nameservers.push(first);
+      if (isAddress(first.replace(/%.*/, '')) && nameservers.length < most) nameservers.push(first);
     } else if (keyword === 'search') search = values;
     else if (keyword === 'domain') search = [first];
     else if (keyword === 'options') options.push(...values);
@@ -69,6 +69,22 @@ export function renderResolvConf(
 export function originalIn(text: string): string | undefined {
   const lines = text.split('\n').filter((line) => line.startsWith(ORIGINAL_LINE));
   return lines.length === 0 ? undefined : lines.map((line) => line.slice(ORIGINAL_LINE.length)).join('\n');
+}
+
+/**
+ * The original that an edited file of Weir's stands for: the edit, with the servers of the original where Weir's still stand.
+ * @param original what the file was before Weir; @param ours the servers that Weir wrote.
+ */
+export function originalAfterEdit(edited: string, original: string, ours: readonly string[]): string {
+  const isServer = (line: string): boolean => /^\s*nameserver\s/.test(line);
+  const isOurs = (line: string): boolean => isServer(line) && ours.includes(line.trim().split(/\s+/)[1] ?? '');
+  const lines = edited.split('\n').filter((line) => !MARKER.test(line) && !line.startsWith(ORIGINAL_LINE));
+  const first = lines.findIndex(isOurs);
+  if (first < 0) return lines.join('\n');
+  const kept = lines.map((line, index) => ({ line, index })).filter(({ line }) => !isOurs(line));
+  const before = kept.filter(({ index }) => index < first).map(({ line }) => line);
+  const behind = kept.filter(({ index }) => index > first).map(({ line }) => line);
+  return [...before, ...original.split('\n').filter(isServer), ...behind].join('\n');
 }
 
 /** Which Weir wrote a file, and whether it is still as it was written. */

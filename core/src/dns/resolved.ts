@@ -77,6 +77,11 @@ export async function findResolvedObstacle(): Promise<string | undefined> {
   return failed ? `systemd-resolved does not answer (${text.split('\n')[0] || 'resolvectl failed'})` : undefined;
 }
 
+/** Has it forget all answers. Where it does not answer there is nothing to forget. */
+export async function flushResolved(): Promise<void> {
+  await resolvectl(['flush-caches']);
+}
+
 /** How the host's programs get to resolved; undefined when they do not. Looks at files only. */
 export function waysToResolved(resolvConfPath: string, nsswitchPath = '/etc/nsswitch.conf'): string | undefined {
   const read = (path: string): string => {
@@ -199,6 +204,6 @@ export class ResolvedLink {
     libc.close(this.#fd);
     this.#fd = -1;
     // The answers of the device go with it; the ones it may have left elsewhere do so now.
-    await resolvectl(['flush-caches']);
+    await flushResolved();
   }
 }

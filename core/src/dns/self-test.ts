@@ -6,13 +6,14 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { SelfTestError } from '../api/errors.ts';
-import type { Endpoint, Family, Prefix } from '../api/flow.ts';
+import type { Family, Prefix } from '../api/flow.ts';
 import { addressToBytes, bytesToAddress, numberToAddress } from '../capture/address.ts';
 import type { DnsListen } from '../config/model.ts';
 import { reservedAddresses, type Assignment } from './address-pool.ts';
 import { ExchangeError, exchange } from './exchange.ts';
 import { formatListen } from './listen-failure.ts';
 import { HEADER_BYTES } from './message.ts';
+import { reachable } from './own-endpoints.ts';
 import { parseResolvConf } from './resolv-conf.ts';
 import { RESOLV_CONF } from './resolv-conf-claim.ts';
 import { encodeQuery, readResponse } from './upstream-message.ts';
@@ -56,12 +57,6 @@ function expectationOf({ name, ipv4, ipv6 }: Assignment): Expectation {
   return ipv4 === undefined ? { name, family: 6, address: ipv6 as string } : { name, family: 4, address: ipv4 };
 }
 
-/** A listener as a local client reaches it. */
-function reachable({ address, port }: Endpoint): Endpoint {
-  if (address === '0.0.0.0') return { address: '127.0.0.1', port };
-  return address === '::' ? { address: '::1', port } : { address, port };
-}
-
 /** Asks one server. @returns why the answer is not the expected one, or undefined. */
 async function askServer(
   { protocol, endpoint }: DnsListen,
@@ -74,7 +69,7 @@ async function askServer(
   const question = query.subarray(HEADER_BYTES);
   try {
     const raw = await exchange(query, question, {
-      upstream: reachable(endpoint),
+      upstream: { address: reachable(endpoint.address), port: endpoint.port },
       transport: protocol,
       mark,
       timeoutMs,

@@ -13,6 +13,7 @@ import {
   parsePrefix,
   protocolsOfNames,
   STATIC_EXCLUSIONS,
+  type CapturedResolver,
   type LookupTableData,
   type NameTable,
 } from '../capture/index.ts';
@@ -85,6 +86,8 @@ export interface CapturePlanInput {
   readonly generation: number;
   readonly numbers: ServiceNumbers;
   readonly canaries: readonly Canary[];
+  /** Servers of the host whose port 53 goes to Weir's resolver. */
+  readonly resolvers?: readonly CapturedResolver[];
   readonly previousNames?: NameTable;
   /** The table of the same services, which is taken as it is: it may have grown since it was compiled. */
   readonly names?: NameTable;
@@ -102,6 +105,7 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
     ranges: configuration.resolver.ranges.filter((range) => range.family === 4 || facts.ipv6),
     rangeProtocols: protocolsOfNames(configuration.services),
     canaries,
+    resolvers: input.resolvers ?? [],
     scopes: {
       output: scopes.includes('output'),
       ...(scopes.includes('forward') ? { forward: { interfaces: forward.interfaces } } : {}),

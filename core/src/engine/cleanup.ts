@@ -8,6 +8,7 @@ import { AlreadyRunningError, NotPermittedError, WeirError } from '../api/errors
 import type { HostNumbers } from '../api/host.ts';
 import type { InterceptorDefinition } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
+import { forgetCapturedQueries } from '../dns/captured-queries.ts';
 import { cleanUpHosts, holdsHosts } from '../dns/hosts-claim.ts';
 import { backupPath, cleanUpResolvConf } from '../dns/resolv-conf-claim.ts';
 import { readLeftovers } from '../host/change.ts';
@@ -116,6 +117,7 @@ export async function removeLeftovers(
       }
     }
   }
+  removed.push(...(await forgetCapturedQueries(directory)));
   const leftovers = readLeftovers(join(directory, 'journal'));
   if (leftovers.length > 0) log.debug({ leftovers }, 'the journal of the last run');
   const [first] = failures;

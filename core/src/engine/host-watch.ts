@@ -2,6 +2,7 @@
  * When to look at the host: soon after the kernel has told of a change of links, addresses, routes, rules or nftables, and
  * every so often for what it does not tell.
  */
+import { statSync } from 'node:fs';
 import type { Logger } from '../api/logger.ts';
 import { RouteMonitor } from '../sys/netlink/monitor.ts';
 import { NftablesMonitor } from '../sys/netlink/nftables-monitor.ts';
@@ -19,6 +20,8 @@ export interface HostWatchParts {
   /** Looks, at most one at a time. Rejections are logged. */
   readonly look: (signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
+  /** Files at which a change is a reason to look. */
+  readonly files: readonly string[];
 }
 
 export class HostWatch {
@@ -44,6 +47,7 @@ export class HostWatch {
       return { poll: () => monitor.poll().size > 0, close: () => monitor.close() };
     });
     this.#open(() => new NftablesMonitor());
+    this.#monitors.push(...this.#parts.files.map((path) => new FileMonitor(path)));
     this.#poll = setInterval(() => {
       // Both, so that neither runs full.
       const told = this.#monitors.filter((monitor) => monitor.poll());
@@ -106,5 +110,30 @@ export class HostWatch {
         this.#ended = performance.now();
         this.#schedule(this.#noticed ? GAP : INTERVAL);
       });
+  }
+}
+
+/** A file of which others write what Weir goes by. */
+class FileMonitor {
+  readonly #path: string;
+  #seen: string;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#seen = this.#stamp();
+  }
+
+  poll(): boolean {
+    const seen = this.#stamp();
+    const changed = seen !== this.#seen;
+    this.#seen = seen;
+    return changed;
+  }
+
+  close(): void {}
+
+  #stamp(): string {
+    const stat = statSync(this.#path, { throwIfNoEntry: false });
+    return stat === undefined ? '' : `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
   }
 }

@@ -1,6 +1,7 @@
 /** The name service of a run, joined to what steers and carries the flows to its names. */
 import type { Dialer } from '../api/dialer.ts';
 import type { Family } from '../api/flow.ts';
+import type { Capabilities } from '../api/interceptor.ts';
 import type { HostChanges } from '../api/host.ts';
 import type { Logger } from '../api/logger.ts';
 import type { ResolverDefinition } from '../api/resolver.ts';
@@ -9,6 +10,7 @@ import type { DataPlane } from '../dataplane/data-plane.ts';
 import { nameMapPath } from '../host/state-directory.ts';
 import type { PluggedResolver } from '../resolvers/chain.ts';
 import { NameService } from '../resolvers/name-service.ts';
+import type { QueryCapture } from '../resolvers/system-claim.ts';
 import { servicesOfNames, type CapturePlan } from './capture-plan.ts';
 import type { NameBinding } from './name-binding.ts';
 import { exactNames } from './reload-scope.ts';
@@ -19,6 +21,8 @@ export interface RunNamesParts {
   readonly plan: CapturePlan;
   /** Families that are captured: names get addresses of these. */
   readonly families: readonly Family[];
+  /** The interceptor that was selected. */
+  readonly interceptor: { readonly id: string; readonly capabilities: Capabilities };
   /** fwmark of every socket; 0 for none. */
   readonly mark: number;
   /** The owner's state directory. */
@@ -60,10 +64,28 @@ export function makeNameService(parts: RunNamesParts): NameService {
     resolvesUpstream: (index) =>
       servicesOfNames(steering.plan ?? plan, index).some(({ resolve }) => resolve === 'upstream'),
     patterns: () => (steering.plan ?? plan).configuration.services.flatMap((service) => service.names),
+    capture: queryCapture(parts),
     nameMapPath: nameMapPath(configuration.owner),
     dialer: parts.dialer,
     resolvers: pluggedResolvers(parts.resolvers, configuration.resolver, log),
   });
+}
+
+function queryCapture({ plan, families, interceptor, steering }: RunNamesParts): QueryCapture {
+  const { id, capabilities } = interceptor;
+  const { scopes, only, except } = plan.configuration.capture;
+  const udp = capabilities.networks.filter(({ protocol }) => protocol === 'udp').map(({ family }) => family);
+  return {
+    interceptor: id,
+    families: families.filter((family) => udp.includes(family)),
+    output: scopes.includes('output') && capabilities.scopes.includes('output'),
+    ownAddresses: capabilities.ownAddresses !== false,
+    everyone: only.length + except.length === 0,
+    own: () => steering.facts.ownAddresses.map((text) => text.replace(/\/.*/, '')),
+    wins: (addresses, listeners) => steering.wouldCapture({ addresses, listeners }),
+    // Also while the run stops, when its own signal is aborted.
+    steer: (addresses, listeners) => steering.captureServers({ addresses, listeners }, new AbortController().signal),
+  };
 }
 
 function pluggedResolvers(

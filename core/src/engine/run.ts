@@ -1,12 +1,14 @@
 /** The parts of one run, put together in order and taken apart in reverse. `Weir` in engine.ts is its public face. */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SelectionError, SelfTestError, UnsupportedError, WeirError } from '../api/errors.ts';
+import { SelectionError, UnsupportedError, WeirError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
 import type { Interceptor, InterceptorDefinition } from '../api/interceptor.ts';
 import type { Logger } from '../api/logger.ts';
 import type { Configuration } from '../config/model.ts';
 import { DataPlane } from '../dataplane/data-plane.ts';
+import { RESOLVED_UPLINKS } from '../dns/resolved.ts';
+import { RESOLV_CONF } from '../dns/resolv-conf-claim.ts';
 import { HostChangeJournal } from '../host/change.ts';
 import { startKeeper, type Keeper } from '../host/keeper.ts';
 import { claimNumbers, type ClaimedNumbers } from '../host/numbers.ts';
@@ -27,13 +29,14 @@ import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
 import { makeNameService } from './run-names.ts';
 import { leftoverDefinitions, recordPlugins } from './run-plugins.ts';
+import { pointHost } from './point-host.ts';
 import { servedNames, servedQuery } from './served-names.ts';
 import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
 import type { ReloadReport, SelectionReport, ServedName, ServedQuery, StatusReport } from './report.ts';
 import { candidatesOf, select, unsuitable } from './selection.ts';
 import { serviceListeners } from './service-listeners.ts';
 import { statusOf } from './status.ts';
-import { lookAtHost, Steering } from './steering.ts';
+import { lookAtHost, RESOLVER_TEXT, Steering } from './steering.ts';
 import { StreamFlows } from './stream-flows.ts';
 
 const CLEANUP_PROCESS = new URL(`./cleanup-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
@@ -125,6 +128,7 @@ export class Run {
         findName: (address) => this.#findName(address),
         canary: (arrival) => this.#canaryWatch.arrived(arrival),
         ended: (record) => {
+          if (record.service === RESOLVER_TEXT) return;
           if (record.name !== undefined) this.#names?.touch(record.name);
           this.flowLog.ended(record);
         },
@@ -221,7 +225,7 @@ export class Run {
     signal.throwIfAborted();
     await this.#startNames(signal);
     this.#drift = new DriftWatch({
-      interceptor: selected.interceptor,
+      subjects: [selected.interceptor, this.#names.claim],
       policy: configuration.capture.onDrift,
       log: this.#log,
       told: (event) => this.#events.emit('drift', event),
@@ -229,7 +233,7 @@ export class Run {
     });
     this.flowLog.watch();
     const look = (stop: AbortSignal): Promise<void> => this.#exclusively(() => this.#look(stop));
-    this.#watch = new HostWatch({ look, log: this.#log });
+    this.#watch = new HostWatch({ look, log: this.#log, files: [RESOLV_CONF, RESOLVED_UPLINKS] });
     this.#watch.start();
   }
 
@@ -384,15 +388,19 @@ export class Run {
       this.#log.info({ changes }, 'the host has changed, and what is captured with it');
       this.#events.emit('host-changed', changes);
     }
+    await this.#names?.claim.follow();
     await this.#drift?.look(signal);
   }
 
-  #makeNameService(plan: CapturePlan, { capabilities }: InterceptorDefinition<never>): NameService {
+  #makeNameService(plan: CapturePlan, interceptor: InterceptorDefinition<never>): NameService {
     // A name must not get an address of a family that nothing captures.
-    const captured = this.#families.filter((family) => capabilities.networks.some((one) => one.family === family));
+    const captured = this.#families.filter((family) =>
+      interceptor.capabilities.networks.some((one) => one.family === family),
+    );
     return makeNameService({
       plan,
       families: captured,
+      interceptor,
       mark: this.#mark,
       directory: this.#directory,
       log: this.#log,
@@ -414,14 +422,7 @@ export class Run {
     if (this.#namesListening || !capturesNames(configuration)) return;
     await names.start(signal);
     this.#namesListening = true;
-    await names.claimSystem(signal);
-    if (configuration.resolver.test === 'off') return;
-    try {
-      await names.selfTest(signal);
-    } catch (error) {
-      if (!(error instanceof SelfTestError) || configuration.resolver.test === 'fatal') throw error;
-      this.#log.warn({ reason: error.problem, remedy: error.remedy }, 'the resolver self-test failed');
-    }
+    await pointHost(names, configuration.resolver.test, this.#log, signal);
   }
 
   async #drained(timeoutMs: number): Promise<number> {

@@ -2,15 +2,17 @@
  * What a run captures: compiled from the configuration and the host as it is, in the tables of the workers and in the
  * kernel. All three change together, in the order that loses no flow.
  */
-import type { Canary } from '../api/capture.ts';
+import { RESOLVER_SERVICES, type Canary } from '../api/capture.ts';
 import { SelectionError } from '../api/errors.ts';
+import type { Endpoint, Protocol } from '../api/flow.ts';
 import type { HostFacts, HostNumbers } from '../api/host.ts';
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint } from '../api/point.ts';
-import { buildLookupTable, type LookupTableData } from '../capture/index.ts';
+import { addressToNumber, familyOf } from '../capture/address.ts';
+import { buildLookupTable, decide, type CapturedResolver, type LookupTableData } from '../capture/index.ts';
 import type { CaptureConfiguration, Configuration } from '../config/model.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
-import type { TableMessage } from '../dataplane/messages.ts';
+import type { DialStep, TableMessage } from '../dataplane/messages.ts';
 import { controlGroups } from '../host/control-groups.ts';
 import { hostFacts } from '../host/facts.ts';
 import { makeCapturePlan, ServiceNumbers, type CapturePlan } from './capture-plan.ts';
@@ -20,6 +22,17 @@ import { serviceListeners } from './service-listeners.ts';
 
 /** For how long a flow that only the last configuration wanted is dialled directly. Milliseconds. */
 const RETIRING_GRACE = 60_000;
+
+/** What stands in flow records for queries that were captured; no service can have that name. */
+export const RESOLVER_TEXT = '(resolver)';
+
+/** Servers of the host whose port 53 is captured, and Weir's own listeners that these flows are carried to. */
+export interface CapturedServers {
+  readonly addresses: readonly string[];
+  readonly listeners: Readonly<Partial<Record<Protocol, Endpoint>>>;
+}
+
+const NO_SERVERS: CapturedServers = { addresses: [], listeners: {} };
 
 export interface SteeringParts {
   readonly dataPlane: DataPlane;
@@ -56,9 +69,11 @@ export class Steering {
   /** How many rows for names all workers have. */
   #nameRows = 0;
   #generation = 0;
+  #servers = NO_SERVERS;
   #ended = false;
 
   constructor(parts: SteeringParts, facts: HostFacts) {
+    for (const id of Object.values(RESOLVER_SERVICES)) this.serviceTexts.set(id, RESOLVER_TEXT);
     this.#parts = parts;
     this.#facts = facts;
   }
@@ -80,12 +95,46 @@ export class Steering {
       generation: ++this.#generation,
       numbers: this.serviceNumbers,
       canaries,
+      resolvers: resolversOf(this.#servers),
       ...(this.#plan === undefined ? {} : { previousNames: this.#plan.names }),
       // Of the same configuration the names are the same, also those that were not foreseen.
       ...(this.#plan?.configuration === configuration ? { names: this.#plan.names } : {}),
     });
     for (const [id, name] of plan.serviceNames) this.serviceTexts.set(id, name);
     return plan;
+  }
+
+  /** Those of the servers whose port 53 would come to the resolver: no exclusion and no service has them. */
+  wouldCapture(servers: CapturedServers): readonly string[] {
+    const plan = this.#plan;
+    if (plan === undefined) return [];
+    const { set } = makeCapturePlan({
+      configuration: plan.configuration,
+      facts: this.#facts,
+      generation: this.#generation,
+      numbers: this.serviceNumbers,
+      canaries: [],
+      resolvers: resolversOf(servers),
+      names: plan.names,
+    });
+    return servers.addresses.filter((address) => {
+      const [family, destination] = [familyOf(address), addressToNumber(address)];
+      const decision = decide(set, { family, protocol: 'udp', source: 0n, destination, port: 53 });
+      return decision === RESOLVER_SERVICES.udp;
+    });
+  }
+
+  /** Captures port 53 of these servers from now on, and of no others. When it throws, nothing has changed. */
+  async captureServers(servers: CapturedServers, signal: AbortSignal): Promise<void> {
+    const [plan, before] = [this.#plan, this.#servers];
+    if (plan === undefined) return;
+    this.#servers = servers;
+    try {
+      await this.change(this.compile(plan.configuration, []), signal);
+    } catch (error) {
+      this.#servers = before;
+      throw error;
+    }
   }
 
   /** Gives the first plan to the workers; no interceptor is there yet. */
@@ -128,13 +177,13 @@ export class Steering {
   }
 
   /** Table first, then the kernel: a flow that is steered must find its service. When it throws, nothing has changed. */
-  async change(plan: CapturePlan): Promise<void> {
+  async change(plan: CapturePlan, signal: AbortSignal = this.#parts.signal): Promise<void> {
     const [steerer, before] = [this.#steerer, this.#plan];
     if (!steerer || !before) {
       throw new SelectionError({ problem: 'Nothing is captured yet.', remedy: 'Wait until Weir is ready.' });
     }
     const { interceptor, definition } = steerer;
-    const { dataPlane, signal } = this.#parts;
+    const { dataPlane } = this.#parts;
     await this.#install(plan, RETIRING_GRACE);
     const pointsBefore = dataPlane.points;
     try {
@@ -195,10 +244,28 @@ export class Steering {
       nameTexts: binding.texts,
       serviceNames: [...plan.serviceNames],
       dialers: dialPlans.handshakeDialers,
-      plans: [...plan.services].map(([id, service]) => [id, dialPlans.plan(id, service)] as const),
+      plans: [
+        ...[...plan.services].map(([id, service]) => [id, dialPlans.plan(id, service)] as const),
+        ...resolverSteps(this.#servers),
+      ],
       unmatched: [builtInStep(unmatched)],
       graceMs,
       timeouts,
     };
   }
+}
+
+function resolversOf({ addresses, listeners }: CapturedServers): readonly CapturedResolver[] {
+  const protocols = (['udp', 'tcp'] as const).filter((protocol) => listeners[protocol] !== undefined);
+  return protocols.length === 0 ? [] : addresses.map((address) => ({ address, protocols }));
+}
+
+/** What workers do with captured queries. */
+function resolverSteps({ listeners }: CapturedServers): ReadonlyArray<readonly [number, readonly DialStep[]]> {
+  return (['udp', 'tcp'] as const).flatMap((protocol) => {
+    const listener = listeners[protocol];
+    if (listener === undefined) return [];
+    const step: DialStep = { kind: 'route', dialer: 0, host: listener.address, port: listener.port };
+    return [[RESOLVER_SERVICES[protocol], [step]] as const];
+  });
 }

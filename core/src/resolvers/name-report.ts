@@ -8,7 +8,7 @@ export type SelfTestState = 'passed' | 'failed' | 'off';
 /** The resolver's part of a StatusReport. */
 export interface NameServiceStatus {
   readonly listen: readonly string[];
-  /** `resolv-conf`, `systemd-resolved`, `hosts` or `none`. */
+  /** `capture`, `resolv-conf`, `systemd-resolved`, `hosts` or `none`. */
   readonly reach: string;
   /** Why that reach, and what it cannot see. */
   readonly reachReason: string;

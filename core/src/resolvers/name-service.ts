@@ -14,21 +14,18 @@ import { addressToBytes, bytesToAddress, familyOf, isAddress } from '../capture/
 import type { DnsListen, ResolverConfiguration } from '../config/model.ts';
 import type { Assignment } from '../dns/address-pool.ts';
 import { createDnsCounters, type DnsCounters } from '../dns/counters.ts';
-import { describeResponse } from '../dns/describe.ts';
 import { KnownAnswers } from '../dns/known-answers.ts';
 import { formatListen } from '../dns/listen-failure.ts';
 import type { Lookups, LookupResult } from '../dns/lookup.ts';
-import { HEADER_BYTES, isTruncated, typeName, typeCode } from '../dns/message.ts';
+import { isTruncated } from '../dns/message.ts';
 import { isHostName } from '../dns/name.ts';
 import { OwnEndpoints } from '../dns/own-endpoints.ts';
 import { QueryCounts } from '../dns/query-counts.ts';
 import type { ResolvedReach } from '../dns/reach.ts';
 import { RESOLV_CONF, type ResolvConfPlace } from '../dns/resolv-conf-claim.ts';
-
 import { Responder, type AnsweredQuery } from '../dns/responder.ts';
 import { runSelfTest, selfTestAssignment, selfTestName } from '../dns/self-test.ts';
 import { DnsServer, type DnsServerLimits } from '../dns/server.ts';
-import { encodeQuery } from '../dns/upstream-message.ts';
 import type { Upstreams, UpstreamTimings } from '../dns/upstreams.ts';
 import { AssignedResolver, type NameAssignment, type NameMatcher } from './assigned.ts';
 import { chainOf, PRIORITY, type PluggedResolver } from './chain.ts';
@@ -36,8 +33,9 @@ import { DohCanaryResolver } from './doh-canary.ts';
 import { HostsResolver } from './hosts.ts';
 import type { NameReport, NameServiceStatus, QueryReport, SelfTestState } from './name-report.ts';
 import { NameStore } from './name-store.ts';
+import { reportQuery } from './query-report.ts';
 import { ReverseResolver } from './reverse.ts';
-import { SystemClaim } from './system-claim.ts';
+import { SystemClaim, type QueryCapture } from './system-claim.ts';
 import { SystemServers } from './system.ts';
 import { makeUpstreamLayer } from './upstream-layer.ts';
 import type { UpstreamSources } from './upstream-sources.ts';
@@ -79,6 +77,8 @@ export interface NameServiceOptions {
   readonly resolvers?: readonly PluggedResolver[];
   /** What services name now: exact names, patterns and exclusions. Default: the configured names. */
   readonly patterns?: () => readonly string[];
+  /** For `resolver.reach: capture`; absent: nothing can be captured. */
+  readonly capture?: QueryCapture;
   readonly hostsPath?: string;
   readonly resolvConfPath?: string;
   readonly serverLimits?: Partial<DnsServerLimits>;
@@ -101,7 +101,8 @@ export class NameService {
   readonly #lookups: Lookups;
   readonly #responder: Responder;
   readonly #server: DnsServer;
-  readonly #claim: SystemClaim;
+  /** How the host's queries get here; `claimSystem` begins it. */
+  readonly claim: SystemClaim;
   #own = new OwnEndpoints([]);
   #selfTest: { readonly state: SelfTestState; readonly reason?: string } = { state: 'off' };
   #sweep: NodeJS.Timeout | undefined;
@@ -176,13 +177,14 @@ export class NameService {
       udpBytes: resolver.udpBytes,
       onAnswered: (answered) => this.#remember(answered),
     });
-    this.#claim = new SystemClaim({
+    this.claim = new SystemClaim({
       reach: resolver.reach,
       place: this.#place,
       host: options.host,
       log,
       names: () => this.#wanted(this.#configuredNames).flatMap((name) => this.#store.pool.get(name) ?? []),
       patterns: () => options.patterns?.() ?? this.#configuredNames,
+      ...(options.capture ? { capture: options.capture } : {}),
     });
     this.#server = new DnsServer({
       listen: resolver.listen,
@@ -232,15 +234,15 @@ export class NameService {
   async claimSystem(signal: AbortSignal): Promise<ResolvedReach> {
     signal.throwIfAborted();
     // The servers that the host asks now are the upstreams from here on; they must be known before it asks Weir.
-    return this.#claim.claim(this.listening, ({ kind }) => {
-      this.#system.behindResolved = kind === 'systemd-resolved' ? this.listening : undefined;
+    return this.claim.claim(this.listening, (reach) => {
+      this.#system.claimed(reach, this.listening);
       this.#system.current();
     });
   }
 
   /** Gives the host its resolver configuration back. Idempotent. */
   releaseSystem(): Promise<void> {
-    return this.#claim.release();
+    return this.claim.release();
   }
 
   /**
@@ -260,9 +262,7 @@ export class NameService {
       await runSelfTest({
         expected,
         listening: this.listening,
-        resolvConfPath: ['resolv-conf', 'systemd-resolved'].includes(this.#claim.reach.kind)
-          ? this.#place.path
-          : undefined,
+        resolvConfPath: this.#asksAsHost ? this.#place.path : undefined,
         mark: this.#options.mark,
         signal,
       });
@@ -287,7 +287,7 @@ export class NameService {
     this.#configuredNames = configuredNames;
     this.#store.pool.configure(this.#wanted(configuredNames));
     await this.#assignAll(configuredNames);
-    await this.#claim.update();
+    await this.claim.update();
   }
 
   /** Takes the addresses back of names that nobody used for `resolver.keep`; also done by a timer. */
@@ -362,24 +362,8 @@ export class NameService {
    * What a client would be told. @param type a type as `AAAA` or `TYPE65`, in any case.
    * @throws ResolveError FORMERR when the name or the type is none.
    */
-  async query(name: string, type: string, signal: AbortSignal): Promise<QueryReport> {
-    let message: Buffer;
-    let asked: string;
-    try {
-      asked = typeName(typeCode(type.toUpperCase()));
-      message = encodeQuery(name, asked);
-    } catch (error) {
-      const problem = `${(error as Error).message}.`;
-      throw new ResolveError('FORMERR', { problem, remedy: 'Give a name and a type as A, AAAA or MX.', cause: error });
-    }
-    const begun = performance.now();
-    const { response, by } = await this.#responder.explain(message, 'tcp', signal);
-    const durationMs = Math.round((performance.now() - begun) * 10) / 10;
-    const report = { name, type: asked, durationMs, ...(by === undefined ? {} : { resolver: by }) };
-    if (response === undefined) return { ...report, outcome: 'none', authoritative: false, answers: [], authority: [] };
-    const questionLength = message.length - HEADER_BYTES - 11;
-    const { code, ...rest } = describeResponse(response, questionLength);
-    return { ...report, outcome: code, ...rest };
+  query(name: string, type: string, signal: AbortSignal): Promise<QueryReport> {
+    return reportQuery(this.#responder, name, type, signal);
   }
 
   counters(): Readonly<Record<string, number>> {
@@ -390,8 +374,8 @@ export class NameService {
     const { state, reason } = this.#selfTest;
     return {
       listen: this.listening.map(formatListen),
-      reach: this.#claim.reach.kind,
-      reachReason: this.#claim.reach.reason,
+      reach: this.claim.reach.kind,
+      reachReason: this.claim.reach.reason,
       upstreams: this.#upstreams.servers.map((server) => server.endpoint),
       upstreamReports: this.#upstreams.reports(),
       names: this.#store.pool.size,
@@ -412,6 +396,13 @@ export class NameService {
     this.#upstreams.close();
     for (const { resolver } of this.#options.resolvers ?? []) await resolver.close?.();
     this.#store.close();
+  }
+
+  /** Whether a program of this host gets here by libc; where capture chooses processes, this one may not be among them. */
+  get #asksAsHost(): boolean {
+    const { kind } = this.claim.reach;
+    if (kind === 'capture') return this.#options.capture?.everyone === true;
+    return kind === 'resolv-conf' || kind === 'systemd-resolved';
   }
 
   /** Names that a service excludes do not count. */

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { UnsupportedError } from '../../src/api/errors.ts';
+import type { CaptureMeans } from '../../src/dns/reach-capture.ts';
 import { resolveReach } from '../../src/dns/reach.ts';
 import { waysToResolved } from '../../src/dns/resolved.ts';
 import {
@@ -343,9 +343,54 @@ describe('the reach', () => {
     await expect(decide({ hosts: place.path }, port53, true)).rejects.toThrow(/patterns.*Name each name/);
   });
 
-  test('capture is not built yet, and says so', async () => {
-    await expect(decide('capture')).rejects.toThrow(UnsupportedError);
-    await expect(decide('capture')).rejects.toThrow(/not built yet.*resolv-conf, systemd-resolved, hosts/);
+  const means: CaptureMeans = {
+    interceptor: 'nft',
+    families: [4, 6],
+    output: true,
+    ownAddresses: true,
+    own: () => ['10.0.0.2'],
+    wins: (addresses) => addresses.filter((address) => address !== '10.0.0.66'),
+  };
+  const byCapture = (reach: 'auto' | 'capture', text: string, changes: Partial<CaptureMeans> = {}) => {
+    writeFileSync(place.path, text);
+    const capture = { ...means, ...changes };
+    return resolveReach({
+      reach,
+      listening: port53,
+      owner: 'default',
+      hasPatterns: true,
+      resolvConfPath: place.path,
+      capture,
+    });
+  };
+
+  test('is capture for auto where every server can be captured', async () => {
+    const both = 'nameserver 10.0.0.1\nnameserver fe80::1%eth0\nnameserver 10.0.0.1\n';
+    expect(await byCapture('auto', both)).toMatchObject({ kind: 'capture', servers: ['10.0.0.1', 'fe80::1'] });
+    expect(await byCapture('auto', both, { families: [4] })).toMatchObject({
+      kind: 'resolv-conf',
+      reason: expect.stringMatching(/fe80::1 is left out: nft captures no UDP of IPv6 here/),
+    });
+    expect(await byCapture('auto', 'nameserver 127.0.0.11\n')).toMatchObject({
+      kind: 'resolv-conf',
+      reason: expect.stringMatching(/NAT hides/),
+    });
+    // Weir's own listener: its queries get here without anything.
+    expect(await byCapture('auto', 'nameserver 127.0.0.1\n')).toMatchObject({ kind: 'resolv-conf' });
+    for (const changes of [{ families: [] }, { output: false }]) {
+      expect(await byCapture('auto', both, changes)).toMatchObject({ kind: 'resolv-conf' });
+    }
+  });
+
+  test('of capture by name takes what it can and says what it leaves; nothing at all is an error', async () => {
+    const mixed = 'nameserver 10.0.0.1\nnameserver 10.0.0.66\nnameserver 10.0.0.2\n';
+    expect(await byCapture('capture', mixed, { ownAddresses: false })).toMatchObject({
+      servers: ['10.0.0.1'],
+      reason: expect.stringMatching(/10\.0\.0\.66 is left out: it is excluded.*10\.0\.0\.2 is left out: nft cannot/),
+    });
+    await expect(byCapture('capture', 'nameserver 10.0.0.66\n')).rejects.toThrow(/names no server.*10\.0\.0\.66.*Name/);
+    await expect(byCapture('capture', '')).rejects.toThrow(/names no server whose port 53 could be captured\./);
+    await expect(decide('capture')).rejects.toThrow(/captures no UDP.*Use the interceptor nft or tun/);
   });
 });
 

@@ -22,6 +22,7 @@ export const tun = defineInterceptor({
     // Local flows get Weir's own source address with the route that brings them here; forwarded ones keep theirs.
     preservesSource: false,
     owners: ['uid'],
+    ownAddresses: false,
   },
   options: tunOptions,
   module: new URL(import.meta.url),
