@@ -10,6 +10,15 @@ export const COUNTERS = [
   'natOpened',
   /** New flows that found no free port and were dropped; the client tries again. */
   'natExhausted',
+  /** Packets of connections whose upstream is being dialled: SYNs that wait, and what came again. */
+  'packetsHeld',
+  /** SYNs that found no place to wait and were dropped; the client tries again. */
+  'heldLimit',
+  /** SYNs that waited, by what became of them: they went on, were answered by RST or ICMP, or their client went. */
+  'heldReleased',
+  'heldRefused',
+  'heldUnreachable',
+  'heldGivenUp',
   /** Answers to packets of TCP connections that nobody knows: RST. */
   'resets',
   /** Packets that were dropped, by reason. */

@@ -2,7 +2,7 @@
 import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin } from '@weir/core';
 import { addressesOf, deviceName } from './addresses.ts';
 import { TunInterceptor } from './interceptor.ts';
-import { NAT_ADDRESSES, type TunOptions, tunOptions } from './options.ts';
+import { type TunOptions, tunOptions } from './options.ts';
 import { planOf } from './plan.ts';
 import { pointsOn } from './points.ts';
 
@@ -28,11 +28,7 @@ export const tun = defineInterceptor({
   module: new URL(import.meta.url),
   points: (facts, _listeners, run) => {
     const options = (run?.options ?? {}) as TunOptions;
-    return pointsOn(
-      facts,
-      addressesOf(run?.numbers ?? { slot: 0 }, options),
-      options['nat-addresses'] ?? NAT_ADDRESSES,
-    );
+    return pointsOn(facts, addressesOf(run?.numbers ?? { slot: 0 }, options), options);
   },
   plan: planOf,
   create: (context, options) => new TunInterceptor(context, options),

@@ -5,6 +5,7 @@ import {
   type Drift,
   type Family,
   type HostChange,
+  HeldTable,
   hostFacts,
   type Interceptor,
   type InterceptorContext,
@@ -80,8 +81,11 @@ export class TunInterceptor implements Interceptor {
       offload: this.#options.offload ?? 'auto',
       numbers,
     });
-    const specs = pointsOn(facts, this.#addresses, this.#natAddresses);
+    const specs = pointsOn(facts, this.#addresses, this.#options);
     const wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), 'eventfd()', 'Raise the limit of open files.');
+    for (const { original } of specs) {
+      if (original.via === 'nat-table' && original.held !== undefined) new HeldTable(original.held).wake = wakeFd;
+    }
     this.#provisioned = { device, families, specs, wakeFd, counters: new TunCounters() };
     process.on('exit', this.#onExit);
     await this.#change({
@@ -234,7 +238,7 @@ export class TunInterceptor implements Interceptor {
         addresses: NAT_ADDRESSES,
       })),
       points: points.flatMap(({ network, original, port }) =>
-        original.via === 'nat-table' ? [{ ...network, port, table: original.table }] : [],
+        original.via === 'nat-table' ? [{ ...network, port, table: original.table, held: original.held }] : [],
       ),
       natAddresses: this.#natAddresses,
       firstPort: FIRST_NAT_PORT,

@@ -6,7 +6,15 @@
  * would answer in its place, and as datagrams may wait in the listener's queue. Sources that were in use before are taken
  * before fresh ones, so that memory grows with what lives and not with what ever lived.
  */
-import { NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '@weir/core/api';
+import {
+  NAT_ENTRY,
+  NAT_HEAD,
+  NAT_HELD,
+  NAT_ORIGINAL,
+  NAT_ORIGINAL_PORT,
+  NAT_SOURCE,
+  NAT_SOURCE_PORT,
+} from '@weir/core/api';
 import { negative, plus } from '@weir/core/sys';
 import { FlowIndex } from './flow-index.ts';
 import type { Packet } from './packet.ts';
@@ -169,6 +177,27 @@ export class NatFlows {
     this.#mark(entry, INDEXED);
     this.#index.add(entry);
     return entry;
+  }
+
+  /** The place of a flow whose upstream is dialled before it connects; -1: it has none. */
+  placeOf(entry: number): number {
+    return (this.#words[NAT_HEAD + NAT_ENTRY * entry + NAT_HELD] as number) - 1;
+  }
+
+  /** The flow has a place in the table of held flows. */
+  hold(entry: number, place: number): void {
+    this.#words[NAT_HEAD + NAT_ENTRY * entry + NAT_HELD] = place + 1;
+  }
+
+  /** It has it no more. */
+  letGo(entry: number, place: number): void {
+    if (this.placeOf(entry) === place) this.#words[NAT_HEAD + NAT_ENTRY * entry + NAT_HELD] = 0;
+  }
+
+  /** A flow of which our listener never saw a packet is over. */
+  drop(entry: number): void {
+    this.#forget(entry);
+    this.#close(entry, false);
   }
 
   /** A SYN of a client that has an entry: true when it begins another flow between the same ports. */
@@ -357,6 +386,7 @@ export class NatFlows {
       exchange(view.getUint16(destination + 4 * word + 2, false), own & 0xffff);
     }
     this.#addressChange[entry] = change;
+    words[at + NAT_HELD] = 0;
     const [sourcePort, originalPort] = [view.getUint16(transport, false), view.getUint16(transport + 2, false)];
     words[at + NAT_SOURCE_PORT] = sourcePort;
     words[at + NAT_ORIGINAL_PORT] = originalPort;

@@ -11,12 +11,15 @@
  * gso_size u16 · csum_start u16 · csum_offset u16. It goes back to the kernel as it came: what it says of lengths and
  * places stays true, so packets of many segments pass uncut.
  */
+import { HeldAnswer } from '@weir/core/api';
 import { IPPROTO_TCP, IPPROTO_UDP, negative, plus, updated } from '@weir/core/sys';
 import { at, type TunCounters } from './counters.ts';
 import { Fragments } from './fragments.ts';
+import type { HeldSyns } from './held-syns.ts';
 import type { NatFlows } from './nat-flows.ts';
 import { FIRST_FRAGMENT, LATER_FRAGMENT, Packet, WHOLE } from './packet.ts';
 import { writeReset } from './refusal.ts';
+import { writeUnreachable } from './unreachable.ts';
 
 /** Bytes of a virtio_net_hdr without the number of merged buffers. */
 export const VNET_HEADER = 10;
@@ -28,6 +31,9 @@ const ACK = 16;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
 
+/** Not an entry: a packet that waits, or came in vain. */
+const HELD = -2;
+
 /** One family's half. */
 export interface PathFamily {
   /** Our own address, where the listeners are. */
@@ -37,6 +43,8 @@ export interface PathFamily {
   readonly addresses: number;
   readonly tcp: NatFlows | undefined;
   readonly udp: NatFlows | undefined;
+  /** Where connections are answered as their upstream answers. */
+  readonly held?: HeldSyns | undefined;
 }
 
 export interface PacketPathSetup {
@@ -47,18 +55,22 @@ export interface PacketPathSetup {
 }
 
 export class PacketPath {
+  readonly #buffer: Uint8Array;
   readonly #view: DataView;
   readonly #counters: TunCounters;
   readonly #families: Readonly<Partial<Record<4 | 6, PathFamily>>>;
+  readonly #both: readonly PathFamily[];
   readonly #packet: Packet;
   readonly #fragments = new Fragments();
   /** New flows of others are none of ours any more. */
   draining = false;
 
   constructor({ buffer, counters, families }: PacketPathSetup) {
+    this.#buffer = buffer;
     this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
     this.#counters = counters;
     this.#families = families;
+    this.#both = Object.values(families);
     this.#packet = new Packet(this.#view);
   }
 
@@ -89,6 +101,10 @@ export class PacketPath {
     if (packet.protocol === IPPROTO_TCP) {
       const flags = packet.view.getUint8(packet.transport + 13);
       const begins = (flags & (SYN | ACK | RST)) === SYN;
+      if (family.held !== undefined && entry >= 0) {
+        entry = this.#whileHeld(family.held, flows, entry, flags, begins, now);
+        if (entry === HELD) return this.#drop(at.packetsHeld);
+      }
       if (entry >= 0 && begins && flows.beginsAnother(entry, packet)) {
         flows.abandon(entry);
         entry = -1;
@@ -100,15 +116,95 @@ export class PacketPath {
       entry = flows.open(packet, now);
       if (entry < 0) return this.#drop(at.natExhausted);
       this.#counters.count(at.natOpened);
+      if (family.held !== undefined && packet.protocol === IPPROTO_TCP) {
+        if (packet.fragment === WHOLE && family.held.hold(entry, packet.end, now)) return this.#drop(at.packetsHeld);
+        flows.drop(entry);
+        return this.#drop(at.heldLimit);
+      }
     }
+    const out = this.#toListener(packet, flows, entry, now);
+    this.#counters.count(out === 0 ? at.droppedMalformed : at.packetsIn);
+    return out;
+  }
+
+  #toListener(packet: Packet, flows: NatFlows, entry: number, now: number): number {
     flows.clientSent(entry, packet, now);
     if (packet.fragment === FIRST_FRAGMENT) this.#fragments.remember(packet, entry, now);
     if (!this.#mendChecksums(packet, flows.changeOf(entry, false), flows.changeOf(entry, true))) {
-      return this.#drop(at.droppedMalformed);
+      return 0;
     }
     flows.rewriteForListener(entry, packet, true);
-    this.#counters.count(at.packetsIn);
     return packet.end;
+  }
+
+  /**
+   * A packet of a client whose flow has, or had, a place among those that wait.
+   * @returns the entry to go on with; -1: none any more; HELD: the packet has done what it can.
+   */
+  #whileHeld(held: HeldSyns, flows: NatFlows, entry: number, flags: number, begins: boolean, now: number): number {
+    const place = flows.placeOf(entry);
+    if (place < 0) return entry;
+    const isOther = begins && flows.beginsAnother(entry, this.#packet);
+    const isOver = isOther || (flags & RST) !== 0;
+    if (!held.waits(place)) {
+      if (isOver) held.cancel(place);
+      return entry;
+    }
+    if (begins && !isOther) held.again(place, now);
+    if (!isOver) return HELD;
+    held.cancel(place);
+    flows.drop(entry);
+    this.#counters.count(at.heldGivenUp);
+    return isOther ? -1 : HELD;
+  }
+
+  /**
+   * Lets those through that wait and whose upstream stands, and refuses those whose upstream does.
+   * @param write takes so many bytes of the buffer.
+   */
+  answerHeld(now: number, write: (length: number) => void): void {
+    for (const family of this.#both) {
+      const { held, tcp } = family;
+      if (held === undefined || tcp === undefined) continue;
+      held.look((entry, answer, length) => {
+        const out = this.#answer(tcp, entry, answer, length, now);
+        if (out > 0) write(out);
+      });
+    }
+  }
+
+  /** Ends the dials of clients that have gone. */
+  sweepHeld(now: number): void {
+    for (const { held, tcp } of this.#both) {
+      held?.sweep(now, (entry) => {
+        tcp?.drop(entry);
+        this.#counters.count(at.heldGivenUp);
+      });
+    }
+  }
+
+  #answer(flows: NatFlows, entry: number, answer: HeldAnswer | 'let through', length: number, now: number): number {
+    const packet = this.#packet;
+    packet.read(VNET_HEADER, length);
+    if (answer === 'let through' || answer === HeldAnswer.connect) {
+      this.#counters.count(at.heldReleased);
+      return this.#toListener(packet, flows, entry, now);
+    }
+    flows.drop(entry);
+    switch (answer) {
+      case HeldAnswer.refused:
+        this.#counters.count(at.heldRefused);
+        return this.#plain(writeReset(packet));
+      case HeldAnswer.networkUnreachable:
+      case HeldAnswer.hostUnreachable: {
+        this.#counters.count(at.heldUnreachable);
+        const what = answer === HeldAnswer.hostUnreachable ? 'host' : 'network';
+        return this.#plain(writeUnreachable(packet, this.#buffer, what));
+      }
+      default:
+        // The client tries again, or nobody is to say anything.
+        return 0;
+    }
   }
 
   #fromListener(packet: Packet, family: PathFamily, flows: NatFlows, now: number): number {
@@ -147,11 +243,13 @@ export class PacketPath {
   /** A packet of a connection that is not there: its client hears that, unless it is ending it itself. */
   #refuse(packet: Packet, flags: number): number {
     if ((flags & RST) !== 0 || packet.fragment !== WHOLE) return this.#drop(at.droppedUnknown);
-    const end = writeReset(packet);
-    this.#view.setUint32(0, 0, false);
-    this.#view.setUint32(4, 0, false);
-    this.#view.setUint16(8, 0, false);
     this.#counters.count(at.resets);
+    return this.#plain(writeReset(packet));
+  }
+
+  /** What we have made ourselves leaves nothing to the kernel. */
+  #plain(end: number): number {
+    this.#buffer.fill(0, 0, VNET_HEADER);
     return end;
   }
 

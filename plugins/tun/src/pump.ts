@@ -18,6 +18,7 @@ import {
   writeEpollEvent,
 } from '@weir/core/sys';
 import { at, TunCounters } from './counters.ts';
+import { HeldSyns } from './held-syns.ts';
 import { NatFlows, type NatTimes, TICKS_PER_SECOND } from './nat-flows.ts';
 import { PacketPath, type PathFamily, VNET_HEADER } from './packet-path.ts';
 
@@ -31,6 +32,7 @@ const MOST_EVENTS = 2;
 const DEVICE = 1;
 const WAKE = 2;
 const wakeBytes = new Uint8Array(8);
+const wakeValue = BigInt64Array.of(1n);
 
 /** One capture point, as the pump needs it. */
 export interface PumpPoint {
@@ -38,6 +40,8 @@ export interface PumpPoint {
   readonly family: 4 | 6;
   readonly port: number;
   readonly table: SharedArrayBuffer;
+  /** Of TCP, where connections are answered as their upstream answers. */
+  readonly held?: SharedArrayBuffer | undefined;
 }
 
 export interface PumpFamily {
@@ -79,6 +83,9 @@ export class PumpLoop {
   readonly #counters: TunCounters;
   readonly #flows: readonly NatFlows[];
   readonly #path: PacketPath;
+  readonly #write = (length: number): void => {
+    if (libc.write(this.#fd, this.#buffer, length) !== length) this.#counters.count(at.writeFailed);
+  };
   readonly #began = Date.now();
   #fd: number;
   #stopping = false;
@@ -99,9 +106,15 @@ export class PumpLoop {
       flows.push(made);
       return made;
     };
+    const heldOf = ({ family }: PumpFamily, tcp: NatFlows): HeldSyns | undefined => {
+      const table = data.points.find((one) => one.family === family && one.protocol === 'tcp')?.held;
+      if (table === undefined) return undefined;
+      return new HeldSyns({ flows: tcp, table, buffer: this.#buffer, wake: (fd) => libc.write(fd, wakeValue, 8) });
+    };
     const families: Partial<Record<4 | 6, PathFamily>> = {};
     for (const family of data.families) {
-      families[family.family] = { ...family, tcp: flowsOf(family, 'tcp'), udp: flowsOf(family, 'udp') };
+      const [tcp, udp] = [flowsOf(family, 'tcp'), flowsOf(family, 'udp')];
+      families[family.family] = { ...family, tcp, udp, held: tcp && heldOf(family, tcp) };
     }
     this.#flows = flows;
     this.#path = new PacketPath({ buffer: this.#buffer, counters: this.#counters, families });
@@ -120,12 +133,15 @@ export class PumpLoop {
         const now = this.#now();
         for (let n = 0; n < count; n++) {
           const what = this.#events.getUint32(n * EPOLL_EVENT_SIZE + EPOLL_DATA_OFFSET, true);
-          if (what === WAKE) this.#readMessages();
-          else this.#turn(now);
+          if (what === WAKE) {
+            this.#readMessages();
+            this.#path.answerHeld(now, this.#write);
+          } else this.#turn(now);
         }
         if (now - swept >= (TICK * TICKS_PER_SECOND) / 1000) {
           swept = now;
           for (const flows of this.#flows) flows.sweep(now);
+          this.#path.sweepHeld(now);
           // A message whose wake was lost, e.g. of a stop that nobody waits for.
           if (count === 0) this.#readMessages();
         }
@@ -160,7 +176,7 @@ export class PumpLoop {
         return false;
       }
       const out = this.#path.take(length, now);
-      if (out > 0 && libc.write(this.#fd, buffer, out) !== out) this.#counters.count(at.writeFailed);
+      if (out > 0) this.#write(out);
     }
     return true;
   }

@@ -1,6 +1,16 @@
 /** A packet path without a device: what would be read goes in, what would be written comes out. */
-import { addressToBytes, createNatTable, NAT_ENTRY, NAT_HEAD, NAT_ORIGINAL_PORT, NAT_SOURCE_PORT } from '@weir/core';
+import {
+  addressToBytes,
+  createHeldTable,
+  createNatTable,
+  HeldTable,
+  NAT_ENTRY,
+  NAT_HEAD,
+  NAT_ORIGINAL_PORT,
+  NAT_SOURCE_PORT,
+} from '@weir/core';
 import { TunCounters, type TunCounter } from '../src/counters.ts';
+import { HeldSyns } from '../src/held-syns.ts';
 import { NatFlows, type NatTimes } from '../src/nat-flows.ts';
 import { PacketPath, VNET_HEADER } from '../src/packet-path.ts';
 
@@ -14,6 +24,8 @@ export interface TestPathOptions {
   readonly addresses?: number;
   readonly ports?: number;
   readonly times?: NatTimes;
+  /** Connections of each family wait for their upstream, so many at once. */
+  readonly held?: number;
 }
 
 export class TestPath {
@@ -21,9 +33,11 @@ export class TestPath {
   readonly tables: Readonly<Record<'tcp4' | 'tcp6' | 'udp4' | 'udp6', Int32Array>>;
   readonly buffer = new Uint8Array(VNET_HEADER + 65_535);
   readonly #counters = new TunCounters();
+  /** Where connections that wait are announced; a test answers in the data plane's stead. */
+  readonly held: readonly HeldTable[];
   readonly #path: PacketPath;
 
-  constructor({ addresses = 2, ports = 64, times }: TestPathOptions = {}) {
+  constructor({ addresses = 2, ports = 64, times, held }: TestPathOptions = {}) {
     const tables: Record<string, Int32Array> = {};
     const make = (protocol: 'tcp' | 'udp', family: 4 | 6): NatFlows => {
       const firstAddress = addressToBytes(NAT[family]);
@@ -42,18 +56,37 @@ export class TestPath {
     };
     this.flows = { tcp4: make('tcp', 4), tcp6: make('tcp', 6), udp4: make('udp', 4), udp6: make('udp', 6) };
     this.tables = tables as TestPath['tables'];
+    const waiting: HeldTable[] = [];
+    const heldOf = (flows: NatFlows): HeldSyns | undefined => {
+      if (held === undefined) return undefined;
+      const table = createHeldTable(held);
+      const view = new HeldTable(table);
+      view.workers = [-1];
+      waiting.push(view);
+      return new HeldSyns({ flows, table, buffer: this.buffer, wake: () => undefined });
+    };
     const family = (of: 4 | 6) => ({
       own: addressToBytes(OWN[of]),
       firstAddress: addressToBytes(NAT[of]),
       addresses: 16,
       tcp: this.flows[`tcp${of}`],
       udp: this.flows[`udp${of}`],
+      held: heldOf(this.flows[`tcp${of}`]),
     });
     this.#path = new PacketPath({
       buffer: this.buffer,
       counters: this.#counters,
       families: { 4: family(4), 6: family(6) },
     });
+    this.held = waiting;
+  }
+
+  /** @returns what is written to the device for the answers that have come. */
+  answered(now: number): readonly Uint8Array[] {
+    const out: Uint8Array[] = [];
+    this.#path.sweepHeld(now);
+    this.#path.answerHeld(now, (length) => out.push(this.buffer.slice(0, length)));
+    return out;
   }
 
   drain(): void {
