@@ -1,5 +1,6 @@
 /** docs/writing-a-plugin.md, done as a stranger would: outside the repository, against the packed packages. */
 import { requires, startPeer, TestNetwork, WeirProcess } from '@weir/core/testing';
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DocumentedPlace } from './place.ts';
@@ -25,6 +26,7 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       await startPeer(server, 'http-server', ['--listen', '10.1.0.1:9002', '--name', 'second']);
       const lines = await startPeer(server, 'tcp-server', ['--listen', '10.1.0.1:9001', '--mode', 'echo']);
       writeFileSync(client.path('/run/ledger'), '10.1.0.1:9000\n');
+      writeFileSync(client.path('/run/registry'), 'printer.internal 10.1.0.9\n');
       const before = await client.state();
 
       copyFileSync(place.path('weir.yaml'), client.path('/run/weir.yaml'));
@@ -36,6 +38,10 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       expect((await asked()).server).toBe('first');
       writeFileSync(client.path('/run/ledger'), '10.1.0.1:9002\n');
       await expect.poll(async () => (await asked()).server, { timeout: 5000 }).toBe('second');
+
+      // The resolver of the plugin, among Weir's own.
+      expect(await client.check(['getent', 'ahostsv4', 'printer.internal'])).toMatch(/^10\.1\.0\.9 /);
+      expect(await weir.admin.query('printer.internal', 'A')).toMatchObject({ resolver: 'registry' });
 
       // The echo never ends by itself, and curl reports that as a time-out.
       const { stdout: header } = await client.run([
@@ -53,4 +59,13 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       expect(await client.state()).toBe(before);
     },
   );
+
+  test('its own tests pass', { timeout: 120_000 }, () => {
+    const tests = ['dist/plugin.test.js', 'dist/traffic.test.js'].map((file) => place.path(file));
+    const args = ['--test', '--test-reporter=tap', ...tests];
+    const { stdout, status } = spawnSync(process.execPath, args, { cwd: place.directory, encoding: 'utf8' });
+    expect(stdout).toMatch(/^# pass 11$/m);
+    expect(stdout).toMatch(/^# fail 0$/m);
+    expect(status).toBe(0);
+  });
 });

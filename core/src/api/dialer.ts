@@ -118,7 +118,11 @@ export type Dialer = RouteDialer | HandshakeDialer | StreamDialer;
 
 /** What core lends to a dialer. */
 export interface DialerContext {
+  /** The dialer's name in the configuration. */
   readonly name: string;
+  /** fwmark for sockets that the dialer opens itself, so that they are not captured; 0 where nothing is. */
+  readonly bypassMark: number;
+  /** Silent in workers, where handshakes and stream dialers run: throw what is to be known. */
   readonly log: Logger;
 }
 

@@ -29,6 +29,13 @@ export function defineInterceptor<Options>(
   return definition;
 }
 
+/** Gives a resolver definition its option type where it is written. */
+export function defineResolver<Options>(
+  definition: ResolverDefinition<Options> & { readonly options: StandardSchema<Options> },
+): ResolverDefinition<Options> {
+  return definition;
+}
+
 /** Gives a dialer definition its option type where it is written. */
 export function defineDialer<Options>(
   definition: DialerDefinition<Options> & { readonly options: StandardSchema<Options> },

@@ -41,11 +41,19 @@ export interface Resolver {
   close?(): Promise<void>;
 }
 
+/** What core lends to a resolver. */
+export interface ResolverContext {
+  readonly log: Logger;
+  /** fwmark for sockets that the resolver opens itself, so that they are not captured; 0 where nothing is. */
+  readonly bypassMark: number;
+}
+
+/** What a plugin registers. Options stand in `resolver: { plugins: { <id>: … } }`. */
 export interface ResolverDefinition<Options = unknown> {
   readonly id: string;
-  /** Higher is asked first. Built-in: assigned 500, hosts 400, upstream 100. */
+  /** Higher is asked first. Built-in: assigned 500, reverse 490, hosts 400, upstream 100; of equal ones the built-in. */
   readonly priority: number;
   readonly options: StandardSchema;
   readonly module: URL;
-  create(options: Options, context: { readonly log: Logger }): Resolver;
+  create(options: Options, context: ResolverContext): Resolver;
 }

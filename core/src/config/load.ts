@@ -188,9 +188,11 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
   for (const [id, definition] of definitions.resolvers) {
     const path = ['resolver', 'plugins', id];
     // A resolver takes part as soon as its plugin is loaded, so that one without options is checked as well.
-    const given = document.value?.resolver?.plugins?.[id] ?? {};
-    const checked = await validateOptions(definition.options, given, path, `the resolver "${id}"`);
-    add(checked.findings);
+    const given = document.value?.resolver?.plugins?.[id];
+    const checked = await validateOptions(definition.options, given ?? {}, path, `the resolver "${id}"`);
+    // What is not in the file has no place there that would say what it is about.
+    const named = (finding: Finding): Finding => ({ ...finding, problem: `${path.join('.')}: ${finding.problem}` });
+    add(given === undefined ? checked.findings.map(named) : checked.findings);
     resolverOptions[id] = checked.value;
   }
 

@@ -2,7 +2,7 @@
  * The handshake dialers of a worker: their modules are imported when control names them, never while a flow waits for
  * them. A module exports its definition as `dialer`.
  */
-import type { Dialer, HandshakeDialer } from '../api/dialer.ts';
+import type { Dialer, DialerContext, HandshakeDialer } from '../api/dialer.ts';
 import type { Logger } from '../api/logger.ts';
 import { PluginError } from '../api/errors.ts';
 
@@ -14,6 +14,7 @@ export interface HandshakeDialerPlace {
   /** URL of the module. */
   readonly module: string;
   readonly options: unknown;
+  readonly bypassMark: number;
 }
 
 /** In a worker nothing is logged: what goes wrong becomes the outcome of the flow. */
@@ -34,12 +35,12 @@ export class HandshakeDialers {
 
   /** Imports and makes those that are not there yet. @throws PluginError when a module does not keep the contract. */
   async load(places: readonly HandshakeDialerPlace[]): Promise<void> {
-    for (const { index, name, module, options } of places) {
+    for (const { index, name, module, options, bypassMark } of places) {
       if (this.#dialers.has(index)) continue;
       const { dialer: definition } = (await import(module)) as {
-        dialer?: { create(options: unknown, context: { name: string; log: Logger }): Dialer };
+        dialer?: { create(options: unknown, context: DialerContext): Dialer };
       };
-      const dialer = definition?.create(options, { name, log: silent });
+      const dialer = definition?.create(options, { name, log: silent, bypassMark });
       if (dialer?.kind !== 'handshake') {
         throw new PluginError({
           problem: `The module ${module} of the dialer ${name} does not export a handshake dialer as "dialer".`,

@@ -4,7 +4,7 @@
  */
 import { Socket } from 'node:net';
 import { parentPort } from 'node:worker_threads';
-import type { DialTarget, StreamDialer } from '../api/dialer.ts';
+import type { DialerContext, DialTarget, StreamDialer } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
 import { closeWithReset } from '../sys/sockets.ts';
@@ -17,7 +17,12 @@ export interface StreamFlowMessage {
   readonly id: number;
   readonly fd: number;
   readonly target: DialTarget;
-  readonly dialer: { readonly name: string; readonly module: string; readonly options: unknown };
+  readonly dialer: {
+    readonly name: string;
+    readonly module: string;
+    readonly options: unknown;
+    readonly bypassMark: number;
+  };
   /** Milliseconds. */
   readonly timeouts: { readonly connect: number; readonly idle: number; readonly halfClosed: number };
 }
@@ -54,11 +59,11 @@ const silent: Logger = {
   child: () => silent,
 };
 
-async function dialerOf({ name, module, options }: StreamFlowMessage['dialer']): Promise<StreamDialer> {
+async function dialerOf({ name, module, options, bypassMark }: StreamFlowMessage['dialer']): Promise<StreamDialer> {
   const { dialer } = (await import(module)) as {
-    dialer: { create(options: unknown, context: { name: string; log: Logger }): StreamDialer };
+    dialer: { create(options: unknown, context: DialerContext): StreamDialer };
   };
-  return dialer.create(options, { name, log: silent });
+  return dialer.create(options, { name, log: silent, bypassMark });
 }
 
 function outcomeOf(error: unknown): FlowOutcome {

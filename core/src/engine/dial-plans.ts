@@ -23,6 +23,7 @@ export interface StreamDialerPlace {
   readonly name: string;
   readonly module: URL;
   readonly options: unknown;
+  readonly bypassMark: number;
 }
 
 export class DialPlans {
@@ -33,16 +34,22 @@ export class DialPlans {
   readonly #handshakes: HandshakeDialerPlace[] = [];
   readonly #services = new Map<number, PlannedService>();
   readonly #log: Logger;
+  readonly #mark: number;
   readonly #publish: (service: number, steps: readonly DialStep[]) => void;
 
-  /** @param publish called when the plan of a service changes after `plan` has returned. */
+  /**
+   * @param mark fwmark of Weir's own sockets; 0 for none
+   * @param publish called when the plan of a service changes after `plan` has returned.
+   */
   constructor(
     definitions: ReadonlyMap<string, DialerDefinition<never>>,
     log: Logger,
+    mark: number,
     publish: (service: number, steps: readonly DialStep[]) => void,
   ) {
     this.#definitions = definitions;
     this.#log = log;
+    this.#mark = mark;
     this.#publish = publish;
   }
 
@@ -80,11 +87,14 @@ export class DialPlans {
           remedy: `Use one of ${[...this.#definitions.keys()].join(', ')}, or load the plugin that brings it.`,
         });
       }
-      const dialer = definition.create(options as never, { name, log: this.#log.child({ dialer: name }) });
+      const context = { name, log: this.#log.child({ dialer: name }), bypassMark: this.#mark };
+      const dialer = definition.create(options as never, context);
       const index = this.#names.push(name) - 1;
       if (definition.kind === 'handshake') {
-        this.#handshakes.push({ index, name, module: definition.module.href, options });
-      } else if (definition.kind === 'stream') this.#streams.set(index, { name, module: definition.module, options });
+        this.#handshakes.push({ index, name, module: definition.module.href, options, bypassMark: this.#mark });
+      } else if (definition.kind === 'stream') {
+        this.#streams.set(index, { name, module: definition.module, options, bypassMark: this.#mark });
+      }
       this.#dialers.set(name, { dialer, index, key });
     }
   }

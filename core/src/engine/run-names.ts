@@ -67,7 +67,7 @@ export function makeNameService(parts: RunNamesParts): NameService {
     capture: queryCapture(parts),
     nameMapPath: nameMapPath(configuration.owner),
     dialer: parts.dialer,
-    resolvers: pluggedResolvers(parts.resolvers, configuration.resolver, log),
+    resolvers: pluggedResolvers(parts, configuration.resolver),
   });
 }
 
@@ -89,13 +89,13 @@ function queryCapture({ plan, families, interceptor, steering }: RunNamesParts):
 }
 
 function pluggedResolvers(
-  definitions: ReadonlyArray<ResolverDefinition<never>>,
+  { resolvers, mark, log }: RunNamesParts,
   { plugins }: ResolverConfiguration,
-  log: Logger,
 ): readonly PluggedResolver[] {
-  return definitions.map((definition) => {
+  return resolvers.map((definition) => {
     const { id, priority } = definition;
-    const resolver = definition.create(plugins[id] as never, { log: log.child({ resolver: id }) });
+    const context = { log: log.child({ resolver: id }), bypassMark: mark };
+    const resolver = definition.create(plugins[id] as never, context);
     return { id, priority, resolver };
   });
 }

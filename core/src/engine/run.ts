@@ -186,7 +186,7 @@ export class Run {
       this.#keeper = await startKeeper([process.execPath, ...cleanUp], this.#directory);
     }
 
-    this.#dialPlans = new DialPlans(this.#registry.dialerTypes, this.#log, (service, steps) =>
+    this.#dialPlans = new DialPlans(this.#registry.dialerTypes, this.#log, this.#mark, (service, steps) =>
       this.dataPlane.setPlan(service, steps),
     );
     this.#streams = new StreamFlows(this.#dialPlans, () => this.#configuration.timeouts, this.#log);

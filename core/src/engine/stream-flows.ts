@@ -48,7 +48,7 @@ export class StreamFlows {
         service: record.service ?? '',
         flow: record.id,
       },
-      dialer: { name: dialer.name, module: dialer.module.href, options: dialer.options },
+      dialer: { ...dialer, module: dialer.module.href },
       timeouts: this.#timeouts(),
     });
   }

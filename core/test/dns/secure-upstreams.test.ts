@@ -264,7 +264,7 @@ async function socksServer(asked: string[]): Promise<Endpoint> {
 }
 
 describe('through a dialer', () => {
-  const context = { name: 'd', log: silent };
+  const context = { name: 'd', log: silent, bypassMark: 0 };
 
   test('that takes everything elsewhere, plain upstreams are asked over TCP there', async () => {
     const { address: host, port } = await tcpServer();

@@ -38,7 +38,7 @@ const target = (over: Partial<DialTarget> = {}): DialTarget => ({
 const dialer = (options: object) =>
   socks5Dialer.create(
     { address: { host: '10.1.0.1', port: 1080 }, ...options },
-    { name: 'corp', log: undefined as never },
+    { name: 'corp', log: undefined as never, bypassMark: 0 },
   ) as HandshakeDialer;
 
 describe('bytes', () => {
