@@ -17,9 +17,8 @@ const directory = new TemporaryDirectory();
 let upstream: FakeUpstream;
 beforeAll(async () => {
   writeFileSync(directory.file('hosts'), '192.0.2.7 box\n');
-  // Knows one name, and is silent about all others, so that the resolver has to give up.
+  // Knows one name. All others are asked of a port that nobody listens on: the resolver has to give up, and does so at once.
   upstream = await FakeUpstream.open((query, reply) => {
-    if (!query.includes('known')) return;
     const answers = [{ type: 'A', name: 'known.example', ttl: 60, data: '192.0.2.1' }];
     reply(responseTo(query, { answers }));
   });
@@ -68,11 +67,13 @@ const SUBJECTS: Readonly<Record<string, ResolverSubject>> = {
     create: () =>
       new UpstreamResolver({
         upstreams: new Upstreams({
-          servers: () => [{ protocol: 'udp', endpoint: upstream.endpoint }],
+          servers: () => [
+            { protocol: 'udp', endpoint: upstream.endpoint, suffixes: ['known.example'] },
+            { protocol: 'udp', endpoint: { address: '127.0.0.1', port: 1 } },
+          ],
           mark: 0,
           isOwn: () => false,
           counters,
-          timings: { attemptMs: 40, totalMs: 80 },
         }),
         counters,
         log: silent,
