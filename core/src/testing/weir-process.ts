@@ -23,11 +23,11 @@ export interface WeirStart {
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
-/** argv of this build's `weir`; from the sources as from dist. */
+/** argv of `weir`: of the sources when this file runs from there, unless `WEIR_TEST_PROGRAM` is `built`. */
 export function weirCommand(): readonly string[] {
   const here = new URL(import.meta.url);
   const program = fileURLToPath(new URL('../../bin/weir.js', here));
-  return extname(here.pathname) === '.ts'
+  return extname(here.pathname) === '.ts' && process.env['WEIR_TEST_PROGRAM'] !== 'built'
     ? [process.execPath, '--conditions=source', program]
     : [process.execPath, program];
 }
