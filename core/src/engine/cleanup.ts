@@ -89,6 +89,12 @@ export function alreadyRunning(owner: string, holder: LockHolder | undefined): A
   });
 }
 
+/** Removes what a run before this one left behind, and logs what it was. The caller holds the owner's lock. */
+export async function removeFormerRun(owner: string, directory: string, log: Logger): Promise<void> {
+  const removed = await removeLeftovers(owner, await leftoverDefinitions(directory, log), log);
+  if (removed.length > 0) log.warn({ removed }, 'a run before this one had left something behind');
+}
+
 /** Removes kernel objects and restores the resolver. The caller holds the owner's lock. */
 export async function removeLeftovers(
   owner: string,

@@ -1,6 +1,5 @@
 /** The parts of one run, put together in order and taken apart in reverse. `Weir` in engine.ts is its public face. */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { SelectionError, UnsupportedError, WeirError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
 import type { Interceptor, InterceptorDefinition } from '../api/interceptor.ts';
@@ -10,7 +9,7 @@ import { DataPlane } from '../dataplane/data-plane.ts';
 import { RESOLVED_UPLINKS } from '../dns/resolved.ts';
 import { RESOLV_CONF } from '../dns/resolv-conf-claim.ts';
 import { HostChangeJournal } from '../host/change.ts';
-import { startKeeper, type Keeper } from '../host/keeper.ts';
+import type { Keeper } from '../host/keeper.ts';
 import { claimNumbers, type ClaimedNumbers } from '../host/numbers.ts';
 import { loadPlugins } from '../registry/load.ts';
 import type { Registry } from '../registry/registry.ts';
@@ -18,7 +17,8 @@ import type { NameService } from '../resolvers/name-service.ts';
 import { mayMark } from '../sys/sockets.ts';
 import { CanaryWatch } from './canary.ts';
 import { canariesFor, commonNames, type CapturePlan } from './capture-plan.ts';
-import { removeLeftovers } from './cleanup.ts';
+import { removeFormerRun } from './cleanup.ts';
+import { startCrashKeeper } from './crash-keeper.ts';
 import { DialPlans } from './dial-plans.ts';
 import { DriftWatch } from './drift-watch.ts';
 import type { Events } from './events.ts';
@@ -28,7 +28,7 @@ import { HostWatch } from './host-watch.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
 import { makeNameService } from './run-names.ts';
-import { leftoverDefinitions, recordPlugins } from './run-plugins.ts';
+import { recordPlugins } from './run-plugins.ts';
 import { pointHost } from './point-host.ts';
 import { servedNames, servedQuery } from './served-names.ts';
 import { capturesNames, difference, exactNames, fixedKeys } from './reload-scope.ts';
@@ -38,8 +38,6 @@ import { serviceListeners } from './service-listeners.ts';
 import { statusOf } from './status.ts';
 import { lookAtHost, RESOLVER_TEXT, Steering } from './steering.ts';
 import { StreamFlows } from './stream-flows.ts';
-
-const CLEANUP_PROCESS = new URL(`./cleanup-process.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 
 /** What is there once a start has come so far that it can be changed. */
 interface Started {
@@ -174,16 +172,11 @@ export class Run {
       ({ capabilities }) => capabilities.transparent,
     );
     // Who may not set a mark may not change routes or rules either, so that a run before could not have.
-    if (this.#mark !== 0) {
-      const before = await leftoverDefinitions(this.#directory, this.#log);
-      const removed = await removeLeftovers(configuration.owner, before, this.#log);
-      if (removed.length > 0) this.#log.warn({ removed }, 'a run before this one had left something behind');
-    }
+    if (this.#mark !== 0) await removeFormerRun(configuration.owner, this.#directory, this.#log);
     recordPlugins(this.#directory, configuration.plugins);
     signal.throwIfAborted();
     if (transparent && this.#mark !== 0 && configuration.capture.onCrash === 'open') {
-      const cleanUp = [...process.execArgv, fileURLToPath(CLEANUP_PROCESS), configuration.owner];
-      this.#keeper = await startKeeper([process.execPath, ...cleanUp], this.#directory);
+      this.#keeper = await startCrashKeeper(configuration.owner, this.#directory);
     }
 
     this.#dialPlans = new DialPlans(this.#registry.dialerTypes, this.#log, this.#mark, (service, steps) =>
