@@ -1,11 +1,22 @@
 /** docs/writing-a-plugin.md, done as a stranger would: outside the repository, against the packed packages. */
 import { requires, startPeer, TestNetwork, WeirProcess } from '@weir/core/testing';
-import { spawnSync } from 'node:child_process';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DocumentedPlace } from './place.ts';
 
-describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md', () => {
+const TLS_SERVER = fileURLToPath(new URL('programs/tls-server.ts', import.meta.url));
+
+/** A certificate that is its own authority. */
+function certificateFor(name: string, key: string, certificate: string): string {
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key];
+  const subject = ['-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`, '-days', '2'];
+  execFileSync('openssl', ['req', '-x509', ...curve, ...subject, '-out', certificate], { stdio: 'pipe' });
+  return readFileSync(certificate, 'utf8');
+}
+
+describe.skipIf(requires('namespaces', 'nft', 'curl', 'openssl'))('docs/writing-a-plugin.md', () => {
   let place: DocumentedPlace;
 
   beforeAll(() => {
@@ -29,7 +40,17 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       writeFileSync(client.path('/run/registry'), 'printer.internal 10.1.0.9\n');
       const before = await client.state();
 
-      copyFileSync(place.path('weir.yaml'), client.path('/run/weir.yaml'));
+      const [key, certificate] = [place.path('key.pem'), place.path('certificate.pem')];
+      const dialer = {
+        type: 'example-tls',
+        address: '10.1.0.1:8443',
+        ca: certificateFor('tls.internal', key, certificate),
+      };
+      const tls = server.spawn([process.execPath, TLS_SERVER, key, certificate, '10.1.0.1', '8443']);
+      await tls.waitFor(/listening/);
+      const service = `  - ${JSON.stringify({ name: 'tls', addresses: ['tls.internal'], dialer })}\n`;
+      const document = readFileSync(place.path('weir.yaml'), 'utf8').replace('services:\n', (line) => line + service);
+      writeFileSync(client.path('/run/weir.yaml'), document);
       const args = ['--plugin', place.path('dist/index.js'), '--interceptor', 'example'];
       const weir = await WeirProcess.start(client, { file: '/run/weir.yaml', command: place.command, args });
 
@@ -38,6 +59,9 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('docs/writing-a-plugin.md
       expect((await asked()).server).toBe('first');
       writeFileSync(client.path('/run/ledger'), '10.1.0.1:9002\n');
       await expect.poll(async () => (await asked()).server, { timeout: 5000 }).toBe('second');
+
+      const { stdout: repeated } = await client.run(['curl', '-4sS', '-m', '5', '--http0.9', 'http://tls.internal/y']);
+      expect(repeated).toMatch(/^for tls\.internal: GET \/y/);
 
       // The resolver of the plugin, among Weir's own.
       expect(await client.check(['getent', 'ahostsv4', 'printer.internal'])).toMatch(/^10\.1\.0\.9 /);
