@@ -5,7 +5,9 @@ import {
   HOOK_CASES,
   OWN_SOURCE_CASES,
   requires,
+  TCP_FORWARD_CASES,
   TCP_OUTPUT_CASES,
+  UDP_FORWARD_CASES,
   UDP_OUTPUT_CASES,
 } from '@weir/core/testing';
 import { ebpfSklookup } from '@weir/ebpf-sklookup';
@@ -21,6 +23,8 @@ const PLAIN = TCP_OUTPUT_CASES.filter(({ name }) => !CRASHES.has(name));
 const LISTS = {
   tcp: [...PLAIN, ...OWN_SOURCE_CASES, ...crashCases(stride)],
   udp: UDP_OUTPUT_CASES,
+  'tcp forwarded': TCP_FORWARD_CASES,
+  'udp forwarded': UDP_FORWARD_CASES,
 };
 
 mustHold(ebpfSklookup, { interceptor: 'ebpf-sklookup' }, LISTS, ['bpf']);

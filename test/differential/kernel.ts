@@ -63,8 +63,8 @@ export interface Mechanism {
   readonly source?: Readonly<Record<Family, string>>;
   /** The interceptor's own, validated already. Default: none. */
   readonly options?: unknown;
-  /** It refuses services that name addresses of the host. Default false. */
-  readonly refusesOwnAddresses?: boolean;
+  /** Whether it refuses services that name addresses of the host. Default: it does not. */
+  readonly refusesOwnAddresses?: (scope: Scope) => boolean;
 }
 
 /** Which flows are captured: the host's own, those that it passes on, or both. */

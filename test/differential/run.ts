@@ -51,7 +51,7 @@ export async function runDifferential(
     });
     for (let index = done; index < Math.min(sets, done + SETS_PER_NAMESPACE) && disagreements.length < 10; index++) {
       const any = { ...randomInput(random, index + 1, kernel.facts), scopes: kernel.scopes };
-      const input = mechanism.refusesOwnAddresses ? withoutOwnAddresses(any) : any;
+      const input = mechanism.refusesOwnAddresses?.(scope) ? withoutOwnAddresses(any) : any;
       const compiled = compileCaptureSet(input);
       const set = random.chance(3) ? withRefusals(compiled) : compiled;
       // eslint-disable-next-line no-await-in-loop -- each set takes the place of the one before

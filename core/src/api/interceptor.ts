@@ -99,6 +99,12 @@ export interface InterceptorContext {
   pump(module: URL, data: unknown): Promise<Pump>;
 }
 
+/**
+ * What a drain has made of new flows. `not-steered`: they do not arrive any more. `dialled`: the mechanism cannot tell them
+ * from living ones, so that some still do; core dials their own destinations, as if Weir were not there.
+ */
+export type Drained = 'not-steered' | 'dialled';
+
 export interface Interceptor {
   /** Asks the machine. Changes nothing that stays. */
   probe(signal: AbortSignal): Promise<ProbeResult>;
@@ -120,8 +126,8 @@ export interface Interceptor {
   verify(signal: AbortSignal): Promise<readonly Drift[]>;
   /** Puts back what drifted, without touching what did not. */
   repair(drift: readonly Drift[], signal: AbortSignal): Promise<void>;
-  /** Stops steering new flows; living ones go on. */
-  drain(signal: AbortSignal): Promise<void>;
+  /** Stops steering new flows; living ones go on. Nothing said means `not-steered`. */
+  drain(signal: AbortSignal): Promise<Drained | void>;
   /** Frees everything. Idempotent; safe after a failed provision or start. */
   stop(): Promise<void>;
   /** What a mechanism that sees packets counts; shown by `weir status` beside the data plane's own counters. */

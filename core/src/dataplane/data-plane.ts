@@ -171,9 +171,12 @@ export class DataPlane {
     return this.#workers.reduce((sum, worker) => sum + worker.activeFlows, 0);
   }
 
-  /** Nothing new is steered from now on: UDP sessions that are silent end soon. */
-  drain(): void {
-    for (const worker of this.#workers) worker.post({ type: 'draining' });
+  /**
+   * Nothing new is steered from now on: UDP sessions that are silent end soon.
+   * @param dialDirectly what arrives all the same goes where it meant to go.
+   */
+  drain(dialDirectly = false): void {
+    for (const worker of this.#workers) worker.post({ type: 'draining', dialDirectly });
   }
 
   /** Takes no new connection. What still arrives waits in the listeners' queues. */

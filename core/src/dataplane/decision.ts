@@ -46,6 +46,8 @@ export interface DecisionParts {
 export class FlowDecision {
   readonly #parts: DecisionParts;
   tables: ServiceTables | undefined;
+  /** Services take no flow any more: what arrives all the same goes where it meant to go. */
+  dialsDirectly = false;
   /** The tables before the last change, and until when flows that only they want are dialled directly. */
   #retired: { readonly tables: ServiceTables; readonly until: number } | undefined;
 
@@ -78,7 +80,7 @@ export class FlowDecision {
       if (this.#beginNamed(slot, now)) return;
       const generation = i32[i + GENERATION] as number;
       post({ type: 'unnamed', slot, generation, address: slab.snapshot(slot).original.address });
-    } else if (service >= 0) {
+    } else if (service >= 0 && !this.dialsDirectly) {
       flows.assign(slot, service);
       dialing.begin(slot, this.planOf(service), now);
     } else this.#unmatched(slot, service, now);
@@ -131,7 +133,7 @@ export class FlowDecision {
     i32[i + NAME] = tables.names.nameAt(entry) + 1;
     const pattern = tables.names.patternAt(entry);
     let service = NONE;
-    if (pattern >= 0) {
+    if (pattern >= 0 && !this.dialsDirectly) {
       service = tables.lookup.decideName(
         pattern,
         i32[i + ORIGINAL_PORT] as number,
@@ -155,7 +157,7 @@ export class FlowDecision {
     const retired = this.#retired;
     let plan: readonly DialStep[] = this.tables?.unmatched ?? [];
     const isRetired = retired !== undefined && now < retired.until && this.#decide(retired.tables, slot) >= 0;
-    if (decision === SPARE || isRetired) plan = DIRECT;
+    if (decision === SPARE || isRetired || this.dialsDirectly) plan = DIRECT;
     if (plan[0]?.kind === 'reset') flows.finish(slot, 'unmatched');
     else dialing.begin(slot, plan, now);
   }

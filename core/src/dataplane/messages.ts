@@ -125,8 +125,8 @@ export type ToWorker =
   | { readonly type: 'attach'; readonly slot: number; readonly generation: number; readonly clientFd: number }
   /** Replaces all points; answered by `points-taken` when no other is accepted from any more. */
   | { readonly type: 'points'; readonly serial: number; readonly points: readonly WorkerPoint[] }
-  /** Nothing new is steered: sessions that are silent need not be waited for. */
-  | { readonly type: 'draining' }
+  /** Services take nothing new: sessions that are silent need not be waited for. */
+  | { readonly type: 'draining'; readonly dialDirectly: boolean }
   /** Take no new connection; living flows go on. */
   | { readonly type: 'unlisten' }
   /** Reset all that lives, with this outcome. */

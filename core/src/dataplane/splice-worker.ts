@@ -373,6 +373,7 @@ export class SpliceWorker {
         return;
       case 'draining':
         this.#flowTimeouts.draining = true;
+        this.#decision.dialsDirectly = message.dialDirectly;
         return;
       case 'unlisten':
         this.#acceptor.unlisten();

@@ -208,8 +208,8 @@ export class Steering {
   /** New flows go elsewhere from now on; where nothing is captured, they are refused. */
   async end(signal: AbortSignal): Promise<void> {
     this.#ended = true;
-    await this.#steerer?.interceptor.drain(signal);
-    this.#parts.dataPlane.drain();
+    const drained = await this.#steerer?.interceptor.drain(signal);
+    this.#parts.dataPlane.drain(drained === 'dialled');
     if (this.#steerer?.definition.capabilities.scopes.includes('explicit')) {
       await this.#parts.dataPlane.replacePoints([]);
     }

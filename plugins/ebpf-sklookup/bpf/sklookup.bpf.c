@@ -70,6 +70,8 @@ struct settings {
 	__u32 own6[4];
 	/* Whether any class has CLASS_OWN. */
 	__u32 named;
+	/* Whether what comes in by some interface is brought here too, with the source that it has. */
+	__u32 forwarded;
 };
 
 struct prefix4 {
@@ -242,6 +244,24 @@ INLINE int is_ours(const struct settings *set, const struct flow *flow)
 	       remote[3] == set->own6[3];
 }
 
+/* Whether another owner's routes brought the flow here: 169.254.84.0/24, fd64:7765:6972:ffff::/64, in network order. */
+INLINE int is_anothers(const struct flow *flow)
+{
+	const __u32 *remote = flow->remote;
+
+	if (flow->family == AF_INET)
+		return (remote[0] & 0x00ffffff) == 0x0054fea9;
+	return remote[0] == 0x657764fd && remote[1] == 0xffff7269;
+}
+
+/* Whether a flow that does not come from our address is one to look at. */
+INLINE int is_looked_at(const struct settings *set, const struct class *class, const struct flow *flow)
+{
+	if (class->flags & CLASS_OWN)
+		return has_source(flow, OWN_ADDRESSES);
+	return set->forwarded && !is_anothers(flow);
+}
+
 /* Gives the flow to the first of our sockets that lives. */
 INLINE int assign(struct bpf_sk_lookup *ctx, const struct flow *flow)
 {
@@ -280,13 +300,13 @@ int weir(struct bpf_sk_lookup *ctx)
 	int ours = is_ours(set, &flow);
 
 	/* Everything else that is delivered to the host, and there is a lot of it. */
-	if (!ours && !set->named)
+	if (!ours && !set->named && !set->forwarded)
 		return SK_PASS;
 
 	struct class *class = class_of(&flow);
 	int wanted = class && wants(class, &flow);
 
-	if (wanted && (ours || (class->flags & CLASS_OWN && has_source(&flow, OWN_ADDRESSES)))) {
+	if (wanted && (ours || is_looked_at(set, class, &flow))) {
 		count(CAPTURED);
 		return assign(ctx, &flow);
 	}

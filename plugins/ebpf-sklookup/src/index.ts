@@ -17,9 +17,9 @@ export const ebpfSklookup = defineInterceptor({
       { family: 4, protocol: 'udp' },
       { family: 6, protocol: 'udp' },
     ],
-    scopes: ['output'],
+    scopes: ['output', 'forward'],
     transparent: true,
-    // Local flows get Weir's own source address with the route that brings them here.
+    // Local flows get Weir's own source address with the route that brings them here; forwarded ones keep theirs.
     preservesSource: false,
     owners: ['uid'],
   },

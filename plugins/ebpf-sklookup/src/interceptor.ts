@@ -1,6 +1,7 @@
 /** The sk_lookup interceptor: routes bring flows to this host, a BPF program gives them to our sockets. See README.md. */
 import {
   type BoundPoint,
+  type Drained,
   type Drift,
   familiesOf,
   type FamilyRouting,
@@ -149,13 +150,15 @@ export class SkLookupInterceptor implements Interceptor {
     for (const each of routing) each.repair();
   }
 
-  async drain(signal: AbortSignal): Promise<void> {
+  /** Nothing tells a packet of a living forwarded flow from that of a new one, so that these still arrive. */
+  async drain(signal: AbortSignal): Promise<Drained> {
     signal.throwIfAborted();
-    if (!this.#input) return;
+    if (!this.#input) return 'not-steered';
     this.#update(this.#input, true);
     this.#draining = true;
     const counters = this.#load().maps.counters();
     if (counters.dropped > 0) this.#context.log.warn(counters, 'flows were dropped because no listener was there');
+    return this.#input.set.scopes.forward ? 'dialled' : 'not-steered';
   }
 
   async stop(): Promise<void> {
@@ -208,7 +211,7 @@ export class SkLookupInterceptor implements Interceptor {
     const loaded = this.#load();
     const content = mapContentOf(input, draining);
     refuseUnsupported(input, content);
-    const next = this.#routingOf(input, { draining, placements: placementsOf(routing) });
+    const next = this.#routingOf(input, { draining, forwardStays: true, placements: placementsOf(routing) });
     const previous = this.#input as PlanInput;
     loaded.maps.apply(content);
     try {

@@ -63,6 +63,7 @@ export class LiveMaps {
   /** What the tries hold. */
   readonly #written = new Map<PrefixKey, PrefixEntry>();
   #ownAddresses: readonly Prefix[] = [];
+  #forwarded = false;
   #nextList = 1;
   /** Not used any more since the last change; a program that ran meanwhile may still look at it. */
   #leaving: { readonly classes: readonly PlacedClass[]; readonly lists: readonly SourceList[] } = {
@@ -109,7 +110,11 @@ export class LiveMaps {
    */
   apply(content: MapContent): void {
     this.#forget();
-    const before: MapContent = { prefixes: new Map(this.#written), ownAddresses: this.#ownAddresses };
+    const before: MapContent = {
+      prefixes: new Map(this.#written),
+      ownAddresses: this.#ownAddresses,
+      forwarded: this.#forwarded,
+    };
     try {
       this.#change(content);
     } catch (error) {
@@ -157,7 +162,7 @@ export class LiveMaps {
     for (const entry of longestFirst(this.#written.values())) this.#writePrefix(entry);
   }
 
-  #change({ prefixes, ownAddresses }: MapContent): void {
+  #change({ prefixes, ownAddresses, forwarded }: MapContent): void {
     const added: PrefixEntry[] = [];
     const changed: PrefixEntry[] = [];
     for (const [key, entry] of prefixes) {
@@ -179,12 +184,13 @@ export class LiveMaps {
     }
     for (const prefix of gone) this.#sources[prefix.family].delete(sourceKey(OWN_ADDRESSES, prefix));
     this.#ownAddresses = ownAddresses;
+    this.#forwarded = forwarded;
     this.#writeSettings();
     this.#leaving = this.#unused();
   }
 
   #settingsValue(): Buffer {
-    return settingsValue(this.#ownSources, this.#ownAddresses.length > 0);
+    return settingsValue(this.#ownSources, this.#ownAddresses.length > 0, this.#forwarded);
   }
 
   #writeSettings(): void {

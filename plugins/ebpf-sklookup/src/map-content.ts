@@ -34,6 +34,8 @@ export interface MapContent {
   readonly prefixes: ReadonlyMap<PrefixKey, PrefixEntry>;
   /** Where flows of this host to own addresses come from. Empty while no service names one. */
   readonly ownAddresses: readonly Prefix[];
+  /** Flows that came in by an interface are brought here too. */
+  readonly forwarded: boolean;
 }
 
 const LOOPBACK: readonly Prefix[] = [parsePrefix('127.0.0.0/8'), parsePrefix('::1/128')];
@@ -63,7 +65,11 @@ export function mapContentOf(input: PlanInput, draining = false): MapContent {
     }
   }
   const named = [...prefixes.values()].some(isNamedOwn);
-  return { prefixes, ownAddresses: named ? ownPrefixes(input.facts) : [] };
+  return {
+    prefixes,
+    ownAddresses: named ? ownPrefixes(input.facts) : [],
+    forwarded: input.set.scopes.forward !== undefined,
+  };
 }
 
 /** A row that says the same as the one around it is not in the set; for own addresses it makes a difference here. */

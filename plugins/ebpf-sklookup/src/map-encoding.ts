@@ -1,14 +1,16 @@
 /** Keys and values of the maps, byte by byte as bpf/sklookup.bpf.c has them. Little-endian hosts only. */
 import { addressToBytes, type Family, numberToAddress, type OwnSources, type Prefix } from '@weir/core';
 
-export const SETTINGS_LENGTH = 24;
+export const SETTINGS_LENGTH = 28;
 
 /**
  * struct settings.
  * @param named whether any class is for an own address.
+ * @param forwarded whether flows with another source than ours are brought here too.
  */
-export function settingsValue(sources: OwnSources, named: boolean): Buffer {
-  return Buffer.concat([addressToBytes(sources[4]), addressToBytes(sources[6]), u32(named ? 1 : 0)]);
+export function settingsValue(sources: OwnSources, named: boolean, forwarded: boolean): Buffer {
+  const flags = [named, forwarded].map((flag) => u32(flag ? 1 : 0));
+  return Buffer.concat([addressToBytes(sources[4]), addressToBytes(sources[6]), ...flags]);
 }
 
 /** ANY_SOURCE and OWN_ADDRESSES of the program; lists of classes are between. */

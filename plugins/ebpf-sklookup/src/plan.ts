@@ -28,7 +28,7 @@ function bpfStep(input: PlanInput, sources: OwnSources): PlanStep {
   const lines = [
     '# bpf/sklookup.bpf.o, linked to this network namespace; it is not pinned and goes with the process.',
     'program sk_lookup weir',
-    `settings: ${families.map((family) => `own${family} ${sources[family]}`).join(', ')}`,
+    `settings: ${families.map((family) => `own${family} ${sources[family]}`).join(', ')}${content.forwarded ? ', forwarded' : ''}`,
     ...points.map(({ network, port }) => `sockets: ${network.protocol}${network.family} port ${port}`),
     ...describeContent(content),
   ];

@@ -47,6 +47,17 @@ export const CASES: ReadonlyArray<{ readonly name: string; readonly input: PlanI
     ),
   },
   {
+    name: 'forwarded-with-sources',
+    input: testPlanInput(
+      [
+        { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] },
+        { prefixes: ['192.0.2.128/25'], ports: [[443, 443]], sources: ['10.2.0.0/24', '10.4.0.0/24'] },
+      ],
+      {},
+      { scopes: { output: true, forward: { interfaces: ['eth1', 'eth2'] } } },
+    ),
+  },
+  {
     name: 'own-and-loopback-addresses',
     input: testPlanInput([{ prefixes: ['127.0.0.53/32', '10.1.0.2/32', '::1/128'], ports: [[53, 53]] }]),
   },

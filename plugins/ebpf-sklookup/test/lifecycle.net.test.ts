@@ -182,15 +182,6 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
     for (const { client, server } of flows) for (const fd of [client, server]) libc.close(fd);
   });
 
-  test('forwarded traffic is refused for now, with the reason, and nothing is left', async () => {
-    enterFreshNamespace();
-    const before = state();
-    await using weir = new Instance();
-    const input = weir.input([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
-    await expect(weir.start(input)).rejects.toThrow(UnsupportedError);
-    expect(state()).toBe(before);
-  });
-
   test('a device or an address that is taken is left alone and named', async () => {
     enterFreshNamespace({ uplink: true });
     shell('ip link add weirsk0 type veth peer name weirsk-peer');

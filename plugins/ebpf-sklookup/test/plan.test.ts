@@ -53,9 +53,10 @@ describe('the plan', () => {
   });
 
   test('what the mechanism cannot do is refused by name', () => {
-    const forward = testPlanInput([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
-    expect(() => ebpfSklookup.plan(forward, {})).toThrow(UnsupportedError);
-    expect(() => ebpfSklookup.plan(forward, {})).toThrow(/Forward comes later/);
+    const forward = { scopes: { output: true, forward: { interfaces: ['eth1'] } } };
+    const named = testPlanInput([{ prefixes: ['127.0.0.53/32'] }], {}, forward);
+    expect(() => ebpfSklookup.plan(named, {})).toThrow(UnsupportedError);
+    expect(() => ebpfSklookup.plan(named, {})).toThrow(/others send to 127\.0\.0\.53\/32/);
     const owners = { only: [{ kind: 'uid', first: 1, last: 1 } as const], except: [] };
     const own = testPlanInput([{ prefixes: ['127.0.0.53/32'] }], {}, { owners });
     expect(() => ebpfSklookup.plan(own, {})).toThrow(/127\.0\.0\.53\/32, which is an address of this host/);

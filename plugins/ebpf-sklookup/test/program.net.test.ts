@@ -39,7 +39,7 @@ function closeSockets(points: PlanInput['points']): void {
 /** Every flow is looked at, whatever its source: so that the program answers as the look-up does. */
 function lookedAt(content: MapContent): MapContent {
   const prefixes = new Map([...content.prefixes].map(([key, entry]) => [key, { ...entry, own: true }]));
-  return { prefixes, ownAddresses: EVERYWHERE };
+  return { prefixes, ownAddresses: EVERYWHERE, forwarded: false };
 }
 
 describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
@@ -133,6 +133,36 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     expect(answers(program, named)).toEqual(['pass', 'pass', 'pass', 'pass']);
   });
 
+  test('takes what comes in with its own source while that is forwarded, and leaves flows of other owners alone', () => {
+    using program = new SkLookup();
+    const maps = new LiveMaps(program, { 4: '169.254.84.1', 6: 'fd64:7765:6972:ffff::1' });
+    maps.setPoints(points);
+    const web = { ...WEB, prefixes: WEB.prefixes.slice(0, 2), sources: ['10.0.0.0/8', '2001:db8:1::/48'] };
+    const scopes = { output: false, forward: { interfaces: ['eth1'] } };
+    const asked = [
+      flow('203.0.113.7', '10.1.0.9'),
+      flow('203.0.113.7', '11.1.0.9'),
+      flow('203.0.113.7', '10.1.0.9', 91),
+      flow('2001:db8:7::1', '2001:db8:1::9'),
+      flow('10.1.0.2', '10.1.0.9'),
+    ];
+    maps.apply(mapContentOf(testPlanInput([web], { points }, { scopes })));
+    expect(answers(program, asked)).toEqual(['assign', 'pass', 'pass', 'assign', 'pass']);
+    maps.apply(mapContentOf(testPlanInput([{ ...web, sources: [] }], { points }, { scopes })));
+    const others = [flow('203.0.113.7', '169.254.84.2'), flow('2001:db8:7::1', 'fd64:7765:6972:ffff::2')];
+    expect(answers(program, [...asked, ...others])).toEqual([
+      'assign',
+      'assign',
+      'pass',
+      'assign',
+      'pass',
+      'pass',
+      'pass',
+    ]);
+    maps.apply(mapContentOf(testPlanInput([web], { points })));
+    expect(answers(program, asked)).toEqual(['pass', 'pass', 'pass', 'pass', 'pass']);
+  });
+
   test('drops what it should capture when no listener lives, and counts it', () => {
     using program = new SkLookup();
     const maps = new LiveMaps(program, { 4: '169.254.84.1', 6: 'fd64::1' });
@@ -199,7 +229,7 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the program', () => {
     // Another handle on the same maps, which believes them empty.
     const vandal = new LiveMaps(program, NOWHERE);
     vandal.apply(content);
-    vandal.apply({ prefixes: new Map(), ownAddresses: [] });
+    vandal.apply({ prefixes: new Map(), ownAddresses: [], forwarded: false });
     vandal.setPoints([]);
     const drift = maps.verify().map(({ object }) => object);
     expect(drift).toEqual(['bpf map settings', 'bpf map sockets', 'bpf map prefixes']);

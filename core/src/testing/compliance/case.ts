@@ -15,6 +15,8 @@ export interface ComplianceCase {
   readonly notByRoutes?: string;
   /** It is about a host that passes nothing on. */
   readonly closedGateway?: boolean;
+  /** Connections that pass through from before go on: the mechanism knows flows, or passes packets on itself. */
+  readonly olderPassOn?: boolean;
 }
 
 /** What becomes of the source address of a local flow; `preservesSource` of a mechanism's capabilities says which. */
@@ -35,7 +37,7 @@ export function casesByCapability(
   { preservesSource }: Pick<Capabilities, 'preservesSource'>,
   { needsForwarding = false }: Pick<ComplianceEnvironment, 'needsForwarding'> = {},
 ): { readonly held: readonly ComplianceCase[]; readonly leftOut: readonly LeftOutCase[] } {
-  const reasonOf = ({ holdsFor, notByRoutes, closedGateway }: ComplianceCase): string | undefined => {
+  const reasonOf = ({ holdsFor, notByRoutes, closedGateway, olderPassOn }: ComplianceCase): string | undefined => {
     if (preservesSource && holdsFor === 'own source') {
       return 'local flows keep their source with this mechanism (preservesSource)';
     }
@@ -43,6 +45,9 @@ export function casesByCapability(
       return "local flows get Weir's own source with this mechanism, and sockets with a source of their own are not captured";
     }
     if (!preservesSource && notByRoutes !== undefined) return notByRoutes;
+    if (!preservesSource && !needsForwarding && olderPassOn) {
+      return 'what is delivered to this host cannot be passed on any more: what passes through from before is cut';
+    }
     return needsForwarding && closedGateway
       ? 'the host must pass packets on; otherwise the start is refused'
       : undefined;
@@ -58,7 +63,7 @@ export function casesByCapability(
 export interface StagedCase extends ComplianceCase {
   readonly body: (stage: Stage) => Promise<void>;
   readonly options: StageOptions &
-    Partial<Pick<ComplianceCase, 'timeoutMs' | 'holdsFor' | 'notByRoutes' | 'closedGateway'>> & {
+    Partial<Pick<ComplianceCase, 'timeoutMs' | 'holdsFor' | 'notByRoutes' | 'closedGateway' | 'olderPassOn'>> & {
       /** As `notByRoutes`, for the case as one of forwarded traffic. */
       readonly forwardedNotByRoutes?: string;
     };
@@ -72,6 +77,7 @@ export function onStage(name: string, body: StagedCase['body'], options: StagedC
     ...(options.holdsFor === undefined ? {} : { holdsFor: options.holdsFor }),
     ...(options.notByRoutes === undefined ? {} : { notByRoutes: options.notByRoutes }),
     ...(options.closedGateway === undefined ? {} : { closedGateway: options.closedGateway }),
+    ...(options.olderPassOn === undefined ? {} : { olderPassOn: options.olderPassOn }),
     async run(environment) {
       await using stage = await Stage.create(environment, options);
       await body(stage);

@@ -196,11 +196,8 @@ async function everything(stage: Stage): Promise<void> {
 async function everythingForwarded(stage: Stage): Promise<void> {
   await stage.http('real', 80, 22);
   await startPeer(stage.host, 'tcp-server', ['--listen', '0.0.0.0:22', '--listen', '[::]:22', '--mode', 'echo']);
-  const echo = SIDES.flatMap(({ any }) => ['--listen', `${any}:23`]);
-  await startPeer(stage.neighbour, 'tcp-server', [...echo, '--mode', 'echo']);
   const own = ['10.2.0.1:22', '[fd00:2::1]:22', '10.1.0.2:22', '[fd00:1::2]:22'];
-  const through = SIDES.map(({ capturedHost }) => `${capturedHost}:23`);
-  const before = [...own, ...through].map((target) =>
+  const before = own.map((target) =>
     stage.client.spawn(peerCommand('tcp-client', clientArguments(target, { mode: 'hold', timeoutMs: 60_000 }))),
   );
   for (const client of before) await client.waitFor(/held/);
@@ -222,6 +219,26 @@ async function everythingForwarded(stage: Stage): Promise<void> {
   assert.deepEqual(await weir.ended(0), [], 'none of it was captured');
   for (const side of SIDES) assert.equal((await stage.get(`http://${side.capturedHost}/`)).server, 'real');
   assert.equal((await weir.ended(2)).length, 2, 'and what passes through is captured');
+}
+
+/** What passes through from before is none of Weir's, although all that comes from now on is. */
+async function olderPassOn(stage: Stage): Promise<void> {
+  const echo = SIDES.flatMap(({ any }) => ['--listen', `${any}:23`]);
+  await startPeer(stage.neighbour, 'tcp-server', [...echo, '--mode', 'echo']);
+  const before = SIDES.map(({ capturedHost }) =>
+    stage.client.spawn(
+      peerCommand('tcp-client', clientArguments(`${capturedHost}:23`, { mode: 'hold', timeoutMs: 60_000 })),
+    ),
+  );
+  for (const client of before) await client.waitFor(/held/);
+  const weir = await stage.weir({ services: [{ name: 'all', addresses: ['0.0.0.0/0', '::/0'] }] });
+  for (const client of before) {
+    assert.equal(client.exit, undefined, 'a session from before goes on');
+    client.stdin.end();
+    assert.equal((await client.waitForExit()).code, 0);
+    assert.match(client.stdout, /"eof":1/);
+  }
+  assert.deepEqual(await weir.ended(0), [], 'none of it was captured');
 }
 
 /** Both scopes in one run: the host's own connections, and those that pass through it with their own source. */
@@ -292,7 +309,11 @@ export const OWN_SOURCE_CASES: readonly StagedCase[] = [
 
 export const FORWARD_STEERING_CASES: readonly StagedCase[] = forwarded([
   ...COMMON_STEERING_CASES,
-  onStage('capturing everything leaves older sessions and the host itself alone', everythingForwarded, {
+  onStage('what passes through from before goes on when everything is captured', olderPassOn, {
+    routed: true,
+    olderPassOn: true,
+  }),
+  onStage('capturing everything leaves sessions of the host and the host itself alone', everythingForwarded, {
     routed: true,
   }),
   onStage("the host's own connections are captured at once", bothScopes),
