@@ -1,5 +1,17 @@
 // oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
-import { CRASH_CASES, crashCases, requires, TCP_OUTPUT_CASES, type ComplianceEnvironment } from '@weir/core/testing';
+import {
+  casesByCapability,
+  CRASH_CASES,
+  crashCases,
+  requires,
+  TCP_FORWARD_CASES,
+  TCP_OUTPUT_CASES,
+  UDP_FORWARD_CASES,
+  UDP_OUTPUT_CASES,
+  type ComplianceCase,
+  type ComplianceEnvironment,
+} from '@weir/core/testing';
+import { tproxyIptables } from '@weir/tproxy-iptables';
 import { describe, test } from 'vitest';
 
 /** On the hosts of the cases nobody has rules: without this the machine's default would be tested, and the other not. */
@@ -18,19 +30,39 @@ const PLAIN = TCP_OUTPUT_CASES.filter(({ name }) => !CRASHES.has(name));
 const MECHANISM =
   /destination|own dial|bypass|exclusions|longest|sources|neighbour|everything|untouched|update|drain|owners/;
 
-describe.skipIf(requires('namespaces', 'iptables-nft', 'ipv6', 'curl', 'ping', 'nft'))('tproxy-iptables (nft)', () => {
-  for (const { name, timeoutMs, run } of [...PLAIN, ...crashCases(stride)]) {
-    test(name, { timeout: timeoutMs }, () => run(environment('nft')));
+/** And what the other lists prove anew of a variant: the way in, and that a change of the rules leaves what lives. */
+const WAY_IN = /answered|destination|capturing everything|an update leaves|an update captures/;
+
+interface List {
+  readonly title: string;
+  readonly cases: readonly ComplianceCase[];
+  readonly legacy: RegExp;
+  readonly crashes: boolean;
+}
+
+const LISTS: readonly List[] = [
+  { title: 'tcp', cases: PLAIN, legacy: MECHANISM, crashes: true },
+  { title: 'udp', cases: UDP_OUTPUT_CASES, legacy: WAY_IN, crashes: false },
+  { title: 'tcp forwarded', cases: TCP_FORWARD_CASES, legacy: WAY_IN, crashes: false },
+  { title: 'udp forwarded', cases: UDP_FORWARD_CASES, legacy: WAY_IN, crashes: false },
+];
+
+for (const { title, cases, legacy, crashes } of LISTS) {
+  const { held, leftOut } = casesByCapability(cases, tproxyIptables.capabilities);
+  for (const { name, reason } of leftOut)
+    process.stderr.write(`no case for tproxy-iptables, ${title}: ${name}: ${reason}\n`);
+  const some = held.filter(({ name }) => stride === 1 || legacy.test(name));
+  for (const [variant, chosen, every] of [
+    ['nft', held, stride],
+    ['legacy', some, 4 * stride],
+  ] as const) {
+    describe.skipIf(requires('namespaces', `iptables-${variant}`, 'ipv6', 'curl', 'ping', 'nft'))(
+      `tproxy-iptables (${variant}), ${title}`,
+      () => {
+        for (const { name, timeoutMs, run } of crashes ? [...chosen, ...crashCases(every)] : chosen) {
+          test(name, { timeout: timeoutMs }, () => run(environment(variant)));
+        }
+      },
+    );
   }
-});
-
-const legacy = [...PLAIN.filter(({ name }) => stride === 1 || MECHANISM.test(name)), ...crashCases(4 * stride)];
-
-describe.skipIf(requires('namespaces', 'iptables-legacy', 'ipv6', 'curl', 'ping', 'nft'))(
-  'tproxy-iptables (legacy)',
-  () => {
-    for (const { name, timeoutMs, run } of legacy) {
-      test(name, { timeout: timeoutMs }, () => run(environment('legacy')));
-    }
-  },
-);
+}

@@ -1,4 +1,4 @@
-/** Processes chosen by control group, by nft: groups that are there, that come, and that come again. */
+/** Processes chosen by control group: groups that are there, that come, and that come again. */
 import { requires, startPeer, type TestHost, type WeirProcess } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { loadScene, type LoadScene } from './load-scene.ts';
@@ -35,54 +35,76 @@ async function answer(host: TestHost, path = ''): Promise<string> {
   return (JSON.parse(await host.check(['sh', '-ec', script, path])) as { server: string }).server;
 }
 
-function start(scene: LoadScene, capture: object): Promise<WeirProcess> {
-  const dialer = { type: 'direct', to: '10.1.0.1:8080' };
-  return scene.start({
-    services: [{ name: 'web', addresses: ['203.0.113.0/24'], ports: [80], dialer }],
-    resolver: { listen: [], reach: 'none', test: 'off' },
-    capture,
-  });
+interface Mechanism {
+  readonly name: string;
+  readonly needs: string;
+  /** Said in every configuration. */
+  readonly config: object;
+  /** What on-crash makes different in the rules. */
+  readonly onCrash: readonly string[];
 }
 
-describe.skipIf(requires('root', 'namespaces', 'nft', 'curl'))('control groups', () => {
-  for (const onCrash of ['open', 'closed']) {
-    test(`only: and what is below it, on-crash ${onCrash}`, { timeout: 60_000 }, async () => {
+const MECHANISMS: readonly Mechanism[] = [
+  { name: 'nft', needs: 'nft', config: { interceptor: 'nft' }, onCrash: ['open', 'closed'] },
+  ...['nft', 'legacy'].map((variant) => ({
+    name: `tproxy-iptables (${variant})`,
+    needs: `iptables-${variant}`,
+    config: { interceptor: 'tproxy-iptables', interceptors: { 'tproxy-iptables': { variant } } },
+    onCrash: ['open'],
+  })),
+];
+
+for (const { name, needs, config, onCrash } of MECHANISMS) {
+  const start = (scene: LoadScene, capture: object): Promise<WeirProcess> => {
+    const dialer = { type: 'direct', to: '10.1.0.1:8080' };
+    return scene.start({
+      ...config,
+      services: [{ name: 'web', addresses: ['203.0.113.0/24'], ports: [80], dialer }],
+      resolver: { listen: [], reach: 'none', test: 'off' },
+      capture,
+    });
+  };
+
+  describe.skipIf(requires('root', 'namespaces', needs, 'curl'))(`control groups, ${name}`, () => {
+    for (const crash of onCrash) {
+      test(`only: and what is below it, on-crash ${crash}`, { timeout: 60_000 }, async () => {
+        await using scene = await groupScene();
+        const { client } = scene;
+        await group(client, 'make');
+        const before = await client.state();
+        const weir = await start(scene, { only: [`cgroup:/${GROUP}`], 'on-crash': crash });
+        expect(await answer(client)).toBe('real');
+        expect(await answer(client, GROUP)).toBe('upstream');
+        expect(await answer(client, `${GROUP}/sub`)).toBe('upstream');
+        await new Promise((resolve) => setTimeout(resolve, 2500));
+        expect((await weir.admin.status()).counters['driftFound'], 'what is listed of it is no drift').toBe(0);
+        expect((await weir.stop()).code).toBe(0);
+        expect(await client.state()).toBe(before);
+      });
+    }
+
+    test('except: only the group below is left alone', { timeout: 60_000 }, async () => {
       await using scene = await groupScene();
       const { client } = scene;
       await group(client, 'make');
-      const before = await client.state();
-      const weir = await start(scene, { only: [`cgroup:/${GROUP}`], 'on-crash': onCrash });
-      expect(await answer(client)).toBe('real');
+      await start(scene, { except: [`cgroup:/${GROUP}/sub`] });
+      expect(await answer(client)).toBe('upstream');
       expect(await answer(client, GROUP)).toBe('upstream');
-      expect(await answer(client, `${GROUP}/sub`)).toBe('upstream');
-      await new Promise((resolve) => setTimeout(resolve, 2500));
-      expect((await weir.admin.status()).counters['driftFound'], 'what nft lists of it is no drift').toBe(0);
-      expect((await weir.stop()).code).toBe(0);
-      expect(await client.state()).toBe(before);
+      expect(await answer(client, `${GROUP}/sub`)).toBe('real');
     });
-  }
 
-  test('except: only the group below is left alone', { timeout: 60_000 }, async () => {
-    await using scene = await groupScene();
-    const { client } = scene;
-    await group(client, 'make');
-    await start(scene, { except: [`cgroup:/${GROUP}/sub`] });
-    expect(await answer(client)).toBe('upstream');
-    expect(await answer(client, GROUP)).toBe('upstream');
-    expect(await answer(client, `${GROUP}/sub`)).toBe('real');
+    test('a group may come later, go, and come again', { timeout: 60_000 }, async () => {
+      await using scene = await groupScene();
+      const { client } = scene;
+      const weir = await start(scene, { only: [`cgroup:/${GROUP}`] });
+      expect(await answer(client), 'nobody is in a group that is not there').toBe('real');
+      for (const round of [1, 2]) {
+        await group(client, 'make');
+        await expect.poll(() => answer(client, GROUP), { timeout: 6000, message: `round ${round}` }).toBe('upstream');
+        expect(await answer(client)).toBe('real');
+        await group(client, 'remove');
+      }
+      expect((await weir.admin.status()).counters['driftFound']).toBe(0);
+    });
   });
-
-  test('a group may come later, go, and come again', { timeout: 60_000 }, async () => {
-    await using scene = await groupScene();
-    const { client } = scene;
-    const weir = await start(scene, { only: [`cgroup:/${GROUP}`] });
-    expect(await answer(client), 'nobody is in a group that is not there').toBe('real');
-    for (const round of [1, 2]) {
-      await group(client, 'make');
-      await expect.poll(() => answer(client, GROUP), { timeout: 6000, message: `round ${round}` }).toBe('upstream');
-      expect(await answer(client)).toBe('real');
-      await group(client, 'remove');
-    }
-    expect((await weir.admin.status()).counters['driftFound']).toBe(0);
-  });
-});
+}

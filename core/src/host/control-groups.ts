@@ -1,7 +1,8 @@
 /** Control groups (cgroups(7), version 2) by their paths, as far as they exist. */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ControlGroup } from '../api/host.ts';
+import type { CaptureSet, OwnerMatch } from '../api/capture.ts';
+import type { ControlGroup, HostFacts } from '../api/host.ts';
 
 /** Where it belongs, and where several programs look for it without asking. */
 export const CONTROL_GROUPS = '/sys/fs/cgroup';
@@ -30,4 +31,23 @@ export function controlGroups(paths: readonly string[]): readonly ControlGroup[]
     // The kernel's id of a group is the inode number of its directory.
     return stat?.isDirectory() ? [{ path, id: String(stat.ino) }] : [];
   });
+}
+
+/** Without control groups that are not there: the kernel refuses their paths, and nobody is in them. */
+export function presentOwners(
+  owners: readonly OwnerMatch[],
+  { controlGroups: present }: Pick<HostFacts, 'controlGroups'>,
+): readonly OwnerMatch[] {
+  const paths = present && new Set(present.map(({ path }) => path));
+  return owners.filter((owner) => owner.kind !== 'cgroup' || (paths?.has(owner.path) ?? true));
+}
+
+/** A text that changes when rules that name groups by their paths must be made anew: a group came, went or came again. */
+export function presentGroups({ controlGroups: present = [] }: Pick<HostFacts, 'controlGroups'>): string {
+  return present.map(({ path, id }) => `${path} ${id}`).join(', ');
+}
+
+/** True when processes are chosen by control group. */
+export function namesControlGroups({ owners }: Pick<CaptureSet, 'owners'>): boolean {
+  return [...owners.only, ...owners.except].some(({ kind }) => kind === 'cgroup');
 }

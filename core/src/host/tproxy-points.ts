@@ -1,7 +1,7 @@
 /** The capture points of TPROXY: transparent sockets on loopback addresses; a flow's own name is its destination. */
 import type { Family, Protocol } from '../api/flow.ts';
 import type { HostFacts } from '../api/host.ts';
-import type { PlanInput } from '../api/interceptor.ts';
+import type { Capabilities, PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 
 const LOOPBACK: Readonly<Record<Family, string>> = { 4: '127.0.0.1', 6: '::1' };
@@ -16,10 +16,22 @@ function pointSpec(family: Family, protocol: Protocol): PointSpec {
   };
 }
 
+const FAMILIES: readonly Family[] = [4, 6];
+const PROTOCOLS: readonly Protocol[] = ['tcp', 'udp'];
+
+/** What TPROXY can do, whoever makes the rules. */
+export const TPROXY_CAPABILITIES: Capabilities = {
+  networks: PROTOCOLS.flatMap((protocol) => FAMILIES.map((family) => ({ family, protocol }))),
+  scopes: ['output', 'forward'],
+  transparent: true,
+  preservesSource: true,
+  owners: ['uid', 'gid', 'cgroup'],
+};
+
 /** One point per family and protocol. Where IPv6 is off, nothing can be bound to ::1 and no IPv6 flow exists. */
-export function tproxyPoints({ ipv6 }: Pick<HostFacts, 'ipv6'>, protocols: readonly Protocol[]): readonly PointSpec[] {
-  const families: readonly Family[] = ipv6 ? [4, 6] : [4];
-  return protocols.flatMap((protocol) => families.map((family) => pointSpec(family, protocol)));
+export function tproxyPoints({ ipv6 }: Pick<HostFacts, 'ipv6'>): readonly PointSpec[] {
+  const networks = TPROXY_CAPABILITIES.networks.filter(({ family }) => family === 4 || ipv6);
+  return networks.map(({ family, protocol }) => pointSpec(family, protocol));
 }
 
 /** The points that this machine can deliver to. */

@@ -9,14 +9,15 @@ import {
   type Interceptor,
   type InterceptorContext,
   LiveTproxyRouting,
+  namesControlGroups,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
+  tproxyPoints,
   UnsupportedError,
 } from '@weir/core';
 import { OBJECT } from './listing.ts';
 import { LiveTable } from './live-table.ts';
-import { pointsOn } from './points.ts';
 import { probe } from './probe.ts';
 import { Ruleset } from './ruleset.ts';
 
@@ -44,7 +45,7 @@ export class NftInterceptor implements Interceptor {
   async provision(signal: AbortSignal): Promise<readonly PointSpec[]> {
     signal.throwIfAborted();
     this.#ruleset ??= new Ruleset();
-    return pointsOn(hostFacts());
+    return tproxyPoints(hostFacts());
   }
 
   async start(input: PlanInput, signal: AbortSignal): Promise<void> {
@@ -132,8 +133,7 @@ export class NftInterceptor implements Interceptor {
 
 /** nft looks for control groups in one place only, and there it must be version 2. */
 function requireControlGroups({ set }: PlanInput): void {
-  const named = [...set.owners.only, ...set.owners.except].some((owner) => owner.kind === 'cgroup');
-  if (!named || controlGroupMount() === CONTROL_GROUPS) return;
+  if (!namesControlGroups(set) || controlGroupMount() === CONTROL_GROUPS) return;
   throw new UnsupportedError({
     problem: `The nft interceptor cannot choose processes by control group: ${CONTROL_GROUPS} is not of version 2.`,
     remedy: 'Boot with systemd.unified_cgroup_hierarchy=1, use tproxy-iptables, or choose processes by uid or gid.',

@@ -19,6 +19,8 @@ import {
   OWN_SOURCE_RANGE,
   type OwnerMatch,
   type PlanInput,
+  presentGroups,
+  presentOwners,
   UsageError,
   usablePoints,
 } from '@weir/core';
@@ -136,12 +138,6 @@ const NOT_ELSEWHERE: readonly NftStatement[] = [
   RETURN,
 ];
 
-/** nft refuses the path of a group that is not there; nobody is in it then. */
-function exists({ facts }: PlanInput): (owner: OwnerMatch) => boolean {
-  const paths = facts.controlGroups && new Set(facts.controlGroups.map(({ path }) => path));
-  return (owner) => owner.kind !== 'cgroup' || (paths?.has(owner.path) ?? true);
-}
-
 interface PlainChain {
   readonly name: string;
   readonly rules: ReadonlyArray<readonly NftStatement[]>;
@@ -154,8 +150,8 @@ function pickChains(input: PlanInput, sets: readonly PlacedSet[]): readonly Plai
   const all = [NOT_A_SYN, ...destinations];
   const entering: readonly PlainChain[] = scopes.forward ? [{ name: 'enter', rules: all }] : [];
   if (!scopes.output) return entering;
-  const only = owners.only.filter(exists(input));
-  const except = owners.except.filter(exists(input));
+  const only = presentOwners(owners.only, input.facts);
+  const except = presentOwners(owners.except, input.facts);
   if (!choosesOwners(input.set)) {
     // One chain is enough for both.
     if (scopes.forward)
@@ -240,7 +236,7 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
     [claimed, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
     [claimed, { reject: { type: 'icmpx', expr: 'port-unreachable' } }],
   ];
-  const groups = (input.facts.controlGroups ?? []).map(({ path, id }) => `${path} ${id}`).join(', ');
+  const groups = presentGroups(input.facts);
   const picks = pickChains(input, sets).map(({ name, rules }): TableChain => {
     const chain = plain(name, draining ? [] : rules);
     return name === 'pick' && groups !== '' ? { ...chain, stamp: groups } : chain;

@@ -24,6 +24,8 @@ export interface Chain {
   readonly name: string;
   /** What follows `-A <name> `. */
   readonly rules: readonly string[];
+  /** What the rules were made for beyond their words: ids of control groups, which rules name by path. */
+  readonly stamp?: string;
 }
 
 export interface TreeInput {

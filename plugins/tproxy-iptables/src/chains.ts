@@ -2,7 +2,8 @@
  * Our chains of one family as data: pure, and the only place that says what our rules are.
  *
  *   OUTPUT ─► out      local flows: a new one that `pick` claims gets the conntrack mark; claimed ones get the packet mark
- *   PREROUTING ─► pre  claimed flows go to the capture points (TPROXY)
+ *   PREROUTING ─► pre  what comes in by the named interfaces is shown to `pick` too, or to `chosen` where processes are
+ *                      chosen; claimed flows, of whatever origin, go to the capture points (TPROXY)
  *   pick     is this new flow captured?  own: services that name own addresses · set: all others, the root of a tree
  *   chosen   what pick asks for flows of chosen processes      claim   sets the conntrack mark
  *   filter OUTPUT ─► unrouted   what has no other route than ours and was not claimed is refused at once, not lost on lo
@@ -19,16 +20,17 @@ import {
   formatPrefix,
   NAMES_SERVICE,
   OWN_SOURCE_RANGE,
-  type OwnerMatch,
   parsePrefix,
   type PlanInput,
   type Prefix,
+  presentGroups,
+  presentOwners,
+  type Protocol,
   steeredBoxes,
-  UnsupportedError,
 } from '@weir/core';
 import { type ChainPart, chainPrefix } from './chain-names.ts';
 import { type Chain, treeChains } from './chain-tree.ts';
-import { boxText, comment, hex } from './rule-text.ts';
+import { boxText, comment, enteredBy, hex, ownerText } from './rule-text.ts';
 
 export type TableName = 'filter' | 'mangle';
 
@@ -90,17 +92,6 @@ function canaryBox({ address, protocol, port }: Canary): Box {
   };
 }
 
-function ownerMatch(owner: OwnerMatch): string {
-  if (owner.kind === 'cgroup') {
-    throw new UnsupportedError({
-      problem: `The tproxy-iptables interceptor cannot choose processes by control group (${owner.path}).`,
-      remedy: 'Choose them by uid or gid.',
-    });
-  }
-  const { kind, first, last } = owner;
-  return `-m owner --${kind}-owner ${first === last ? first : `${first}-${last}`}`;
-}
-
 /** Own addresses, broadcast and multicast. IPv6 wants several words to be true at once, and knows no broadcast. */
 const NOT_ELSEWHERE: Readonly<Record<Family, readonly string[]>> = {
   4: ['-m addrtype --dst-type LOCAL,BROADCAST,ANYCAST,MULTICAST -j RETURN'],
@@ -134,7 +125,7 @@ class FamilyChains {
     const { output } = this.#input.set.scopes;
     const chains = [
       this.#chain('claim', [`-j CONNMARK --set-xmark ${this.#claimed}`]),
-      ...(output ? this.#picking(draining) : []),
+      ...this.#picking(draining),
       this.#pre(),
       ...(output ? [this.#out()] : []),
     ];
@@ -187,49 +178,68 @@ class FamilyChains {
   }
 
   #pre(): Chain {
+    const { forward } = this.#input.set.scopes;
+    // What comes from outside has no process to choose by.
+    const asked = this.#choosesOwners ? 'chosen' : 'pick';
+    const shown = [...new Set(forward?.interfaces)].flatMap((device) =>
+      this.#points.map((point) => this.#show(point.network.protocol, asked, `${enteredBy(device)} `)),
+    );
     const deliver = this.#points.map(
       ({ network, bind, port }) =>
         `-p ${network.protocol} -m connmark --mark ${this.#claimed} ` +
         `-j TPROXY --on-port ${port} --on-ip ${bind.address} --tproxy-mark ${this.#claimed}`,
     );
-    return this.#chain('pre', [...this.#common, ...deliver]);
+    return this.#chain('pre', [...this.#common, ...shown, ...deliver]);
   }
 
   #out(): Chain {
-    const asked = this.#points.map(({ network: { protocol } }) => {
-      // A flow that began before it could be captured must not be cut: only its SYN is looked at.
-      const first = protocol === 'tcp' ? ' -m tcp --tcp-flags FIN,SYN,RST,ACK SYN' : '';
-      const unclaimed = `-m conntrack --ctstate NEW -m connmark --mark ${this.#unclaimed}`;
-      return `-p ${protocol} ${unclaimed}${first} -j ${this.#name('pick')}`;
-    });
+    const shown = this.#points.map((point) => this.#show(point.network.protocol, 'pick'));
     const mark = `-m connmark --mark ${this.#claimed} -j MARK --set-xmark ${this.#claimed}`;
-    return this.#chain('out', [...this.#common, ...asked, mark]);
+    return this.#chain('out', [...this.#common, ...shown, mark]);
   }
 
-  /** `pick` and what it asks. Draining: it claims nothing, and the rest stays for a repair to compare. */
+  /** Shows new flows to a chain. One that began before it could be captured must not be cut: of TCP, only its SYN. */
+  #show(protocol: Protocol, to: ChainPart, from = ''): string {
+    const first = protocol === 'tcp' ? ' -m tcp --tcp-flags FIN,SYN,RST,ACK SYN' : '';
+    const unclaimed = `-m conntrack --ctstate NEW -m connmark --mark ${this.#unclaimed}`;
+    return `${from}-p ${protocol} ${unclaimed}${first} -j ${this.#name(to)}`;
+  }
+
+  get #choosesOwners(): boolean {
+    const { only, except } = this.#input.set.owners;
+    return only.length > 0 || except.length > 0;
+  }
+
+  /** `pick` and what it asks. Draining: nothing is claimed, and the rest stays for a repair to compare. */
   #picking(draining: boolean): readonly Chain[] {
-    const { owners, canaries } = this.#input.set;
-    const { only, except } = owners;
-    const own = this.#tree('own', { inside: [...LOOPBACK, ...this.#input.facts.ownAddresses.map(parsePrefix)] });
+    const { facts, set } = this.#input;
+    const own = this.#tree('own', { inside: [...LOOPBACK, ...facts.ownAddresses.map(parsePrefix)] });
     const ownIsEmpty = own.length === 1 && own[0]?.rules.length === 0;
-    const all = this.#tree('set', {});
     const destinations = [
       ...(ownIsEmpty ? [] : [`-j ${this.#name('own')}`]),
       ...NOT_ELSEWHERE[this.#family],
       `-g ${this.#name('set')}`,
     ];
-    const exempt =
-      only.length > 0 || except.length > 0
-        ? canaries.filter((canary) => canary.family === this.#family).map((canary) => this.#rule(canaryBox(canary)))
-        : [];
-    const first = [...exempt, ...except.map((owner) => `${ownerMatch(owner)} -j RETURN`)];
-    const chosen = only.map((owner) => `${ownerMatch(owner)} -g ${this.#name('chosen')}`);
-    const pick = [...first, ...(only.length > 0 ? chosen : destinations)];
+    const asking = (part: ChainPart, rules: readonly string[]) => this.#chain(part, draining ? [] : rules);
+    const tree = [...(ownIsEmpty ? [] : own), ...this.#tree('set', {})];
+    if (!this.#choosesOwners) return [...tree, asking('pick', destinations)];
+    const chosen = asking('chosen', destinations);
+    if (!set.scopes.output) return [...tree, chosen];
+    const pick = asking('pick', this.#owners());
+    const stamp = presentGroups(facts);
+    return [...tree, chosen, stamp === '' ? pick : { ...pick, stamp }];
+  }
+
+  /** Which processes' flows go on to `chosen`. */
+  #owners(): readonly string[] {
+    const { set, facts } = this.#input;
+    const { only, except } = set.owners;
+    const canaries = set.canaries.filter((canary) => canary.family === this.#family);
+    const chosen = `-g ${this.#name('chosen')}`;
     return [
-      ...(ownIsEmpty ? [] : own),
-      ...all,
-      ...(only.length > 0 ? [this.#chain('chosen', destinations)] : []),
-      this.#chain('pick', draining ? [] : pick),
+      ...canaries.map((canary) => this.#rule(canaryBox(canary))),
+      ...presentOwners(except, facts).map((owner) => `${ownerText(owner)} -j RETURN`),
+      ...(only.length === 0 ? [chosen] : presentOwners(only, facts).map((owner) => `${ownerText(owner)} ${chosen}`)),
     ];
   }
 

@@ -1,22 +1,24 @@
 /** The tproxy-iptables interceptor: TPROXY by chains of its own, policy routing beside them. README.md says what it changes. */
 import {
   type BoundPoint,
+  controlGroupMount,
   type Drift,
   type HostChange,
   hostFacts,
   type Interceptor,
   type InterceptorContext,
   LiveTproxyRouting,
+  namesControlGroups,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
   tproxyFamilies,
+  tproxyPoints,
   UnsupportedError,
 } from '@weir/core';
 import { chainPrefix } from './chain-names.ts';
 import { LiveChains } from './live-chains.ts';
 import type { TproxyIptablesOptions } from './options.ts';
-import { pointsOn } from './points.ts';
 import { probe } from './probe.ts';
 import { commandName, INSTALL } from './programs.ts';
 import { type Choice, chooseVariant } from './variant.ts';
@@ -47,18 +49,13 @@ export class TproxyIptablesInterceptor implements Interceptor {
   async provision(signal: AbortSignal): Promise<readonly PointSpec[]> {
     signal.throwIfAborted();
     this.#choice ??= await this.#choose();
-    return pointsOn(hostFacts());
+    return tproxyPoints(hostFacts());
   }
 
   async start(input: PlanInput, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.#running) throw new TypeError('start() was called twice without stop().');
-    if (input.set.scopes.forward) {
-      throw new UnsupportedError({
-        problem: 'The tproxy-iptables interceptor does not steer forwarded traffic yet.',
-        remedy: 'Forward comes later; leave `forward` out of `capture.scopes`.',
-      });
-    }
+    requireControlGroups(input);
     this.#choice ??= await this.#choose();
     const { programs, because } = this.#choice;
     const running = {
@@ -164,6 +161,15 @@ export class TproxyIptablesInterceptor implements Interceptor {
       this.#changes.pop();
     }
   }
+}
+
+/** Without a hierarchy of version 2 nobody can say which groups exist, and the kernel knows none. */
+function requireControlGroups({ set }: PlanInput): void {
+  if (!namesControlGroups(set) || controlGroupMount() !== undefined) return;
+  throw new UnsupportedError({
+    problem: 'The tproxy-iptables interceptor cannot choose processes by control group: none of version 2 is mounted.',
+    remedy: 'Mount one (mount -t cgroup2 none /sys/fs/cgroup), or choose processes by uid or gid.',
+  });
 }
 
 function chainChanges(input: PlanInput, families: readonly LiveChains[]): readonly HostChange[] {

@@ -17,6 +17,7 @@ function samples(family: Family): ReadonlyArray<readonly [table: 'filter' | 'man
   const [from, to] = family === 4 ? ['192.0.2.1', '192.0.2.6'] : ['2001:db8::1', '2001:db8::6'];
   return [
     ['mangle', '-p tcp -m tcp --dport 1 -j RETURN', 'x_tables'],
+    ['mangle', '-p udp -m udp --dport 1 -j RETURN', 'xt_tcpudp'],
     ['mangle', '-m comment --comment weir -j RETURN', 'xt_comment'],
     ['mangle', '-m mark --mark 0x1/0x1 -j RETURN', 'xt_mark'],
     ['mangle', '-m conntrack --ctstate NEW -j RETURN', 'xt_conntrack'],
@@ -26,6 +27,7 @@ function samples(family: Family): ReadonlyArray<readonly [table: 'filter' | 'man
     ['mangle', '-j CONNMARK --set-xmark 0x1/0x1', 'xt_connmark'],
     ['mangle', '-j MARK --set-xmark 0x1/0x1', 'xt_mark'],
     ['mangle', `-p tcp -j TPROXY --on-port 1 --on-ip ${loopback} --tproxy-mark 0x1/0x1`, 'xt_TPROXY'],
+    ['mangle', `-p udp -j TPROXY --on-port 1 --on-ip ${loopback} --tproxy-mark 0x1/0x1`, 'xt_TPROXY'],
     ['filter', `-p tcp -j REJECT --reject-with ${REJECT[family].type}`, REJECT[family].module],
   ];
 }

@@ -47,9 +47,9 @@ const NOTHING: Omit<TableContent, 'table'> = { chains: [], hooks: [] };
 function changeLines(old: Omit<TableContent, 'table'>, wanted: Omit<TableContent, 'table'>): readonly string[] {
   const before = new Map(old.chains.map((chain) => [chain.name, chain]));
   const kept = new Set(wanted.chains.map((chain) => chain.name));
-  const differing = wanted.chains.filter(({ name, rules }) => {
+  const differing = wanted.chains.filter(({ name, rules, stamp }) => {
     const previous = before.get(name);
-    return !previous || !sameRules(previous.rules, rules);
+    return !previous || previous.stamp !== stamp || !sameRules(previous.rules, rules);
   });
   const gone = old.chains.filter(({ name }) => !kept.has(name)).map(({ name }) => name);
   const has = (hooks: readonly Hook[], hook: Hook) =>

@@ -1,8 +1,19 @@
 /** Parts of rules in the words and in the order of iptables-save, so that a plan and a listing are the same text. */
-import { type Box, type Family, numberToAddress, type Protocol, widthOf } from '@weir/core';
+import {
+  type Box,
+  type Family,
+  numberToAddress,
+  type OwnerMatch,
+  type Protocol,
+  UnsupportedError,
+  widthOf,
+} from '@weir/core';
 
 /** XT_MAX_COMMENT_LEN (linux/netfilter/xt_comment.h) without the terminating zero. */
 const LONGEST_COMMENT = 255;
+
+/** XT_CGROUP_PATH_MAX (linux/netfilter/xt_cgroup.h) without the terminating zero. */
+const LONGEST_PATH = 511;
 
 const LAST_PORT = 65_535;
 
@@ -19,11 +30,40 @@ function commentBytes(text: string): string {
   return kept;
 }
 
-/** `-m comment --comment …`, quoted as xtables_save_string() in libxtables does it. */
+/** As xtables_save_string() in libxtables quotes it. */
+function quoted(text: string): string {
+  if (/^[A-Za-z0-9_-]+$/.test(text)) return text;
+  return `"${text.replaceAll(/["\\']/g, String.raw`\$&`)}"`;
+}
+
+/** `-m comment --comment …`. */
 export function comment(text: string): string {
-  const safe = commentBytes(text) || ' ';
-  if (/^[A-Za-z0-9_-]+$/.test(safe)) return `-m comment --comment ${safe}`;
-  return `-m comment --comment "${safe.replaceAll(/["\\']/g, String.raw`\$&`)}"`;
+  return `-m comment --comment ${quoted(commentBytes(text) || ' ')}`;
+}
+
+/**
+ * What matches packets of sockets of these processes.
+ * @throws UnsupportedError for a control group whose path is too long for the kernel.
+ */
+export function ownerText(owner: OwnerMatch): string {
+  if (owner.kind !== 'cgroup') {
+    const { kind, first, last } = owner;
+    return `-m owner --${kind}-owner ${first === last ? first : `${first}-${last}`}`;
+  }
+  if (Buffer.byteLength(owner.path) <= LONGEST_PATH) return `-m cgroup --path ${quoted(owner.path)}`;
+  throw new UnsupportedError({
+    problem: `The path of the control group is too long for iptables (${owner.path.slice(0, 40)}…).`,
+    remedy: `Name a group whose path has at most ${LONGEST_PATH} bytes, or use nft.`,
+  });
+}
+
+/** What matches packets that came in by this device. @throws UnsupportedError where iptables would mean others too. */
+export function enteredBy(device: string): string {
+  if (!device.endsWith('+')) return `-i ${device}`;
+  throw new UnsupportedError({
+    problem: `iptables takes the interface ${device} for all whose names begin with ${device.slice(0, -1)}.`,
+    remedy: 'Give the interface another name (ip link set … name …), or use nft.',
+  });
 }
 
 /** Inclusive bounds. */

@@ -1,11 +1,17 @@
-import { spawn, type ChildProcess, type ChildProcessByStdio } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
-import { attempt, enterFreshNamespace, requires, shell, SILENT, TEST_NUMBERS } from '@weir/core/testing';
+import {
+  attempt,
+  enterFreshNamespace,
+  requires,
+  shell,
+  SILENT,
+  SteeringProcess,
+  TEST_NUMBERS,
+} from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { tproxyIptables } from '../src/index.ts';
 import { instance, saved, signal, state, VARIANTS } from './variants.ts';
@@ -13,36 +19,13 @@ import { instance, saved, signal, state, VARIANTS } from './variants.ts';
 const V4 = { address: '203.0.113.7', port: 443 };
 const V6 = { address: '2001:db8:7::7', port: 443 };
 const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
-const SCRIPT = fileURLToPath(new URL('peers/steering-process.ts', import.meta.url));
-const started: ChildProcess[] = [];
-
-/** In the namespace where this thread is. */
-function begin(argv: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcessByStdio<null, Readable, null> {
-  const child = spawn(process.execPath, ['--conditions=source', SCRIPT, ...argv], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...env },
-  });
-  started.push(child);
-  return child;
-}
-
-/** Resolves when it steers. */
-async function steeringProcess(variant: string): Promise<ChildProcess> {
-  const child = begin([variant]);
-  const [first] = (await once(child.stdout, 'data')) as [Buffer];
-  expect(first.toString()).toContain('ready');
-  return child;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-}
+const SCRIPT = new URL('peers/steering-process.ts', import.meta.url);
 
 function cleanUp(): Promise<readonly string[]> {
   return tproxyIptables.cleanUp({ owner: 'default', numbers: TEST_NUMBERS, log: SILENT });
 }
 
+const started: ChildProcess[] = [];
 afterEach(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL');
 });
@@ -52,9 +35,9 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
     test(`${variant}: what was captured stays blocked, and nothing else, until cleanUp`, async () => {
       enterFreshNamespace({ uplink: true });
       const before = state();
-      const child = await steeringProcess(variant);
+      await using child = await new SteeringProcess(SCRIPT, [variant]).ready();
       expect(attempt(V4)).toBe('connected');
-      await kill(child);
+      await child.kill();
       // Silence: the packets do not leave the host, since they are still delivered to a point where nobody listens.
       expect(attempt(V4)).toBe('pending');
       expect(attempt(V6)).toBe('pending');
@@ -72,9 +55,9 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
         const name = `iptables-${variant}-restore`;
         const script = `#!/bin/sh\ncat > ${folder}/input; touch ${marker}; sleep 1; exec env PATH=/usr/sbin:/sbin:/usr/bin:/bin ${name} "$@" < ${folder}/input\n`;
         writeFileSync(join(folder, name), script, { mode: 0o755 });
-        const child = begin([variant], { PATH: `${folder}:${process.env['PATH']}` });
+        await using child = new SteeringProcess(SCRIPT, [variant], { PATH: `${folder}:${process.env['PATH']}` });
         await expect.poll(() => existsSync(marker), { interval: 5, timeout: 20_000 }).toBe(true);
-        await kill(child);
+        await child.kill();
         expect(saved(variant)).not.toContain('weir');
         expect((await cleanUp()).join('\n')).toContain(`iptables chains weir/default/* in mangle (${variant})`);
         expect(state()).toBe(before);
@@ -86,20 +69,6 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
 });
 
 describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'))('on an uneasy host', () => {
-  test('IPv6 switched off: IPv4 is steered, and nothing of IPv6 is touched', async () => {
-    enterFreshNamespace({ uplink: true });
-    shell('echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6');
-    const before = state();
-    await using weir = instance('nft');
-    expect(await weir.interceptor.provision(signal)).toMatchObject([{ id: 'tcp4' }]);
-    await weir.start(weir.input([WEB]));
-    expect(attempt(V4)).toBe('connected');
-    expect(shell('ip6tables-nft-save; ip -6 rule')).not.toMatch(/weir|proto 87/);
-    expect(await weir.interceptor.verify(signal)).toEqual([]);
-    await weir.interceptor.stop();
-    expect(state()).toBe(before);
-  });
-
   for (const variant of VARIANTS) {
     test(`${variant}: others change the same tables all the time`, { timeout: 60_000 }, async () => {
       enterFreshNamespace({ uplink: true });

@@ -1,7 +1,7 @@
-import { libc } from '@weir/core/sys';
-import { accept, arrival, connect, enterFreshNamespace, passes, requires, shell } from '@weir/core/testing';
+// oxlint-disable vitest/expect-expect -- `mends` brings its assertions along
+import { arrival, enterFreshNamespace, mends, requires, shell } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
-import { instance, saved, signal, VARIANTS } from './variants.ts';
+import { environment, instance, saved, signal, VARIANTS } from './variants.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
@@ -44,27 +44,8 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
     const everything = () => `${saved(variant)}${shell('ip rule; ip -6 rule; ip route show table all')}`;
 
     for (const [command, objects] of MEDDLING) {
-      test(`${variant}: is named and mended: ${command}`, async () => {
-        enterFreshNamespace({ uplink: true });
-        await using weir = instance(variant);
-        await weir.start(weir.input([WEB]));
-        const right = everything();
-        const client = connect(V4);
-        const flow = accept(weir.listeners[4]);
-        if (typeof client === 'string' || !flow) throw new Error('no flow');
-        expect(await weir.interceptor.verify(signal)).toEqual([]);
-        shell(real(command));
-        const drift = await weir.interceptor.verify(signal);
-        expect(drift.map((each) => each.object).toSorted()).toEqual(objects.toSorted());
-        for (const { expected, found } of drift) expect(expected).not.toBe(found);
-        await weir.interceptor.repair(drift, signal);
-        expect(await weir.interceptor.verify(signal)).toEqual([]);
-        expect(everything().split('\n').toSorted()).toEqual(right.split('\n').toSorted());
-        expect(passes(client, flow.fd)).toBe(true);
-        expect(passes(flow.fd, client)).toBe(true);
-        expect(arrival(weir.listeners[4], V4)).toEqual(V4);
-        for (const fd of [client, flow.fd]) libc.close(fd);
-      });
+      test(`${variant}: is named and mended: ${command}`, () =>
+        mends({ ...environment(variant), state: everything }, { command: real(command), objects }));
     }
 
     test(`${variant}: changes of others that are none of ours are no drift`, async () => {

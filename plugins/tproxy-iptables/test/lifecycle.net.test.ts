@@ -1,19 +1,18 @@
-import { numberToAddress, type PlanInput, UnsupportedError } from '@weir/core';
+import { numberToAddress, type PlanInput } from '@weir/core';
 import {
   arrival,
   attempt,
-  descriptorsOf,
   enterFreshNamespace,
-  openedSince,
   requires,
   shell,
   SILENT,
   TEST_NUMBERS,
+  TPROXY_LIFECYCLE_CASES,
 } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { tproxyIptables } from '../src/index.ts';
 import { CASES } from './cases.ts';
-import { instance, saved, signal, state, type Variant, VARIANTS } from './variants.ts';
+import { environment, instance, saved, signal, state, type Variant, VARIANTS } from './variants.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
@@ -47,6 +46,8 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
   () => {
     for (const variant of VARIANTS) {
       describe(variant, () => {
+        for (const { name, run } of TPROXY_LIFECYCLE_CASES) test(name, () => run(environment(variant)));
+
         for (const { name, input } of CASES) {
           test(`start makes what the plan says, and the kernel lists it so: ${name}`, async () => {
             enterFreshNamespace({ uplink: true });
@@ -64,27 +65,6 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
             expect(state()).toBe(before);
           });
         }
-
-        test('a failure at each step of start leaves the host as it was', async () => {
-          enterFreshNamespace({ uplink: true });
-          const before = state();
-          for (let failAt = 1; ; failAt++) {
-            await using weir = instance(variant, {}, failAt);
-            const started = await weir.start(weir.input([WEB])).then(
-              () => true,
-              (error: unknown) => {
-                expect(String(error)).toContain('injected');
-                return false;
-              },
-            );
-            if (started) {
-              expect(failAt).toBe(11);
-              break;
-            }
-            expect(weir.host.made).toEqual([]);
-            expect(state()).toBe(before);
-          }
-        });
 
         test('when the second family fails, the first is taken back: at start, and in an update', async () => {
           enterFreshNamespace({ uplink: true });
@@ -172,50 +152,12 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
           await using weir = instance(variant);
           await weir.start(weir.input([WEB]));
           const before = saved(variant) + shell(routing);
-          const bad = { owners: { only: [{ kind: 'cgroup', path: 'x' } as const], except: [] }, generation: 2 };
+          const path = `/${'long'.repeat(128)}`;
+          const bad = { owners: { only: [{ kind: 'cgroup', path } as const], except: [] }, generation: 2 };
           const input = weir.input([{ prefixes: ['9.0.0.0/8'] }], {}, bad);
           await expect(weir.interceptor.update(input, signal)).rejects.toThrow(/control group/);
           expect(saved(variant) + shell(routing)).toBe(before);
           expect(await weir.interceptor.verify(signal)).toEqual([]);
-        });
-
-        test('drain stops steering new flows; verify agrees with it, and an update keeps to it', async () => {
-          enterFreshNamespace({ uplink: true });
-          await using weir = instance(variant);
-          await weir.start(weir.input([WEB]));
-          expect(arrival(weir.listeners[4], V4)).toEqual(V4);
-          await weir.interceptor.drain(signal);
-          expect(arrival(weir.listeners[4], V4)).toBe('pending');
-          expect(await weir.interceptor.verify(signal)).toEqual([]);
-          await weir.interceptor.update(weir.input([WEB, { prefixes: ['9.0.0.0/8'] }], {}, { generation: 2 }), signal);
-          expect(arrival(weir.listeners[4], V4)).toBe('pending');
-        });
-
-        test('stop twice, stop without start, stop after provision', async () => {
-          enterFreshNamespace();
-          const before = state();
-          const open = descriptorsOf();
-          {
-            await using weir = instance(variant);
-            await weir.interceptor.stop();
-            await weir.interceptor.provision(signal);
-            await weir.interceptor.stop();
-            await weir.start(weir.input([WEB]));
-            await weir.interceptor.stop();
-            await weir.interceptor.stop();
-          }
-          expect(state()).toBe(before);
-          expect(openedSince(open, descriptorsOf())).toEqual([]);
-        });
-
-        test('an aborted signal is honoured, and nothing is left', async () => {
-          enterFreshNamespace();
-          const before = state();
-          await using weir = instance(variant);
-          const gone = AbortSignal.abort(new Error('enough'));
-          await expect(weir.interceptor.probe(gone)).rejects.toThrow('enough');
-          await expect(weir.interceptor.start(weir.input([WEB]), gone)).rejects.toThrow('enough');
-          expect(state()).toBe(before);
         });
 
         test('chains that are there already are neither filled nor removed', async () => {
@@ -229,14 +171,6 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
           await weir.interceptor.stop();
           expect(saved(variant)).toBe(before);
           expect(weir.host.made).toEqual([]);
-        });
-
-        test('forwarded traffic is refused for now, with the reason', async () => {
-          enterFreshNamespace();
-          await using weir = instance(variant);
-          const input = weir.input([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth1'] } } });
-          await expect(weir.start(input)).rejects.toThrow(UnsupportedError);
-          await expect(weir.start(input)).rejects.toThrow(/Forward comes later/);
         });
 
         test('foreign rules, chains and policies stay while it runs and after, and tables that others begin to use too', async () => {

@@ -1,8 +1,10 @@
 import type { PlanInput } from '@weir/core';
-import { compareWithGolden, tcpPoint, TEST_FACTS, testPlanInput } from '@weir/core/testing';
+import { compareWithGolden, planText, TEST_FACTS, testPlanInput, testPoint } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
+import { contentOf } from '../src/chains.ts';
 import { tproxyIptables } from '../src/index.ts';
-import { CASES, rendered } from './cases.ts';
+import { changeText } from '../src/restore-text.ts';
+import { CASES } from './cases.ts';
 
 const WEB = { prefixes: ['203.0.113.0/24'], ports: [[443, 443]] as const };
 const plan = (input: PlanInput) => tproxyIptables.plan(input, { variant: 'auto' });
@@ -14,7 +16,10 @@ const text = (input: PlanInput) =>
 describe('the plan', () => {
   for (const { name, input } of CASES) {
     test(`golden: ${name}`, () => {
-      const golden = compareWithGolden(new URL(`golden/${name}.txt`, import.meta.url), rendered(input));
+      const golden = compareWithGolden(
+        new URL(`golden/${name}.txt`, import.meta.url),
+        planText(tproxyIptables, input, { variant: 'auto' }),
+      );
       expect(golden.actual).toBe(golden.expected);
     });
   }
@@ -34,15 +39,14 @@ describe('the plan', () => {
   test('a protocol without a capture point is not steered, and one with a point is', () => {
     const udp = testPlanInput([{ ...WEB, protocols: ['udp'] }]);
     expect(text(udp)).not.toContain('203.0.113');
-    const point = { ...tcpPoint(4, 4243), id: 'udp4', network: { family: 4, protocol: 'udp' } as const };
-    const both = text({ ...udp, points: [tcpPoint(4, 4242), point] });
+    const both = text({ ...udp, points: [testPoint(4, 4242), testPoint(4, 4243, -1, 'udp')] });
     expect(both).toContain('-d 203.0.113.0/24 -p udp -m udp --dport 443');
     expect(both).toContain('-p udp -m connmark --mark 0x10000000/0x3f000000 -j TPROXY --on-port 4243');
     expect(both).toMatch(/-p udp -m conntrack --ctstate NEW -m connmark --mark 0x0\/0x3f000000 -j weir\/default\/pick/);
   });
 
   test('only points that were opened are delivered to', () => {
-    const input = testPlanInput([WEB], { points: [tcpPoint(4, 4242)] });
+    const input = testPlanInput([WEB], { points: [testPoint(4, 4242)] });
     expect(text(input)).toContain('--on-port 4242 --on-ip 127.0.0.1');
     expect(plan(input).steps.map((step) => step.tool)).not.toContain('ip6tables-restore');
   });
@@ -51,13 +55,39 @@ describe('the plan', () => {
     expect(() => plan(testPlanInput([WEB], { owner: 'a -j ACCEPT' }))).toThrow(/cannot be part of the name/);
   });
 
-  test('control groups are refused by name', () => {
-    const input = testPlanInput(
-      [WEB],
-      {},
-      { owners: { only: [{ kind: 'cgroup', path: 'system.slice' }], except: [] } },
-    );
-    expect(() => plan(input)).toThrow(/control group/);
+  test('control groups are named by path, and one that is not there is left out', () => {
+    const [here, gone] = ['/system.slice/web.service', '/user'];
+    const owners = { only: [here, gone].map((path) => ({ kind: 'cgroup' as const, path })), except: [] };
+    const textOf = (more: Partial<PlanInput>) => text(testPlanInput([WEB], more, { owners }));
+    const first = '-A weir/default/pick -m cgroup --path "/system.slice/web.service" -g weir/default/chosen';
+    expect(textOf({})).toContain(`${first}\n-A weir/default/pick -m cgroup --path "/user" -g weir/default/chosen\n`);
+    const some = textOf({ facts: { ...TEST_FACTS, controlGroups: [{ path: here, id: '7' }] } });
+    expect(some).toContain(first);
+    expect(some).not.toContain('/user');
+    // Nobody is in groups that are not there: nothing is captured, and not everything.
+    const none = textOf({ facts: { ...TEST_FACTS, controlGroups: [] } });
+    expect(none).not.toMatch(/cgroup|-[gj] weir\/default\/chosen/);
+  });
+
+  test('a group that came again under its path changes its chain, and no other', () => {
+    const owners = { only: [{ kind: 'cgroup', path: '/web' } as const], except: [] };
+    const content = (id: string) =>
+      contentOf(
+        testPlanInput([WEB], { facts: { ...TEST_FACTS, controlGroups: [{ path: '/web', id }] } }, { owners }),
+        4,
+      );
+    expect(changeText(content('7'), content('7'))).toBe('');
+    const change = changeText(content('7'), content('8'));
+    expect(change.match(/^:\S+/gm)).toEqual([':weir/default/pick']);
+    expect(change).toContain('-A weir/default/pick -m cgroup --path "/web" -g weir/default/chosen\n');
+  });
+
+  test('what iptables cannot say is refused', () => {
+    const path = `/${'long'.repeat(128)}`;
+    const cgroup = testPlanInput([WEB], {}, { owners: { only: [{ kind: 'cgroup', path }], except: [] } });
+    expect(() => plan(cgroup)).toThrow(/too long for iptables/);
+    const all = testPlanInput([WEB], {}, { scopes: { output: true, forward: { interfaces: ['eth+'] } } });
+    expect(() => plan(all)).toThrow(/all whose names begin with eth\./);
   });
 
   test('no chain has a name that is too long, and no rule a comment that is', () => {

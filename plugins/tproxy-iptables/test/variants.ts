@@ -1,6 +1,6 @@
 /** Both variants of iptables, and one interceptor of these tests with one of them. */
 import type { PlanInput } from '@weir/core';
-import { normaliseIptables, shell, TproxyInstance } from '@weir/core/testing';
+import { normaliseIptables, shell, type TproxyEnvironment, TproxyInstance } from '@weir/core/testing';
 import { tproxyIptables } from '../src/index.ts';
 
 export type Variant = 'nft' | 'legacy';
@@ -26,4 +26,8 @@ export function saved(variant: Variant): string {
 
 export function instance(variant: Variant, input: Partial<PlanInput> = {}, failAt = 0): TproxyInstance {
   return new TproxyInstance(tproxyIptables, { input, failAt, options: { variant } });
+}
+
+export function environment(variant: Variant): TproxyEnvironment {
+  return { make: (input, failAt) => instance(variant, input, failAt), state };
 }
