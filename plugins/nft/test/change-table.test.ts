@@ -2,14 +2,14 @@ import { describe, expect, test } from 'vitest';
 import { changeTable } from '../src/change-table.ts';
 import type { NftCommand } from '../src/nftables-json/index.ts';
 import { chainsOf, setsOf, type TableContent, tableOf } from '../src/table.ts';
-import { planInput, type TestService } from './input.ts';
+import { testPlanInput, type TestService } from '@weir/core/testing';
 
 const service = (prefixes: readonly string[]): TestService => ({ prefixes, ports: [[80, 80]] });
 
 const many = (count: number) => Array.from({ length: count }, (_, i) => `20.${i >> 8}.${i & 255}.1/32`);
 
 function change(old: TableContent, services: readonly TestService[], generation: number, swapAll = false) {
-  const input = planInput(services, {}, { generation });
+  const input = testPlanInput(services, {}, { generation });
   return changeTable(old, { sets: setsOf(input), chains: (sets) => chainsOf(input, sets, false) }, generation, swapAll);
 }
 
@@ -21,7 +21,7 @@ function verbs(commands: readonly NftCommand[]): readonly string[] {
 }
 
 describe('from one capture set to the next', () => {
-  const start = tableOf(planInput([service(many(100))]));
+  const start = tableOf(testPlanInput([service(many(100))]));
 
   test('nothing changed: no command', () => {
     expect(change(start, [service(many(100))], 2).commands).toEqual([]);
@@ -50,8 +50,8 @@ describe('from one capture set to the next', () => {
   });
 
   test('a family that is gone takes its sets along', () => {
-    const both = tableOf(planInput([service(['203.0.113.0/24', '2001:db8:7::/48'])], {}, { canaries: [] }));
-    const input = planInput([service(['203.0.113.0/24'])], {}, { canaries: [], generation: 2 });
+    const both = tableOf(testPlanInput([service(['203.0.113.0/24', '2001:db8:7::/48'])], {}, { canaries: [] }));
+    const input = testPlanInput([service(['203.0.113.0/24'])], {}, { canaries: [], generation: 2 });
     const sets = setsOf(input);
     const next = changeTable(both, { sets, chains: (placed) => chainsOf(input, placed, false) }, 2, false);
     expect(verbs(next.commands)).toContain('delete set');
@@ -59,11 +59,11 @@ describe('from one capture set to the next', () => {
   });
 
   test('a full shard is not filled further', () => {
-    const full = tableOf(planInput([service(many(4999))], {}, { canaries: [] }));
+    const full = tableOf(testPlanInput([service(many(4999))], {}, { canaries: [] }));
     let content = full;
     const swaps: number[] = [];
     for (let round = 1; round <= 26; round++) {
-      const input = planInput([service(many(4999 + 8 * round))], {}, { canaries: [], generation: 1 + round });
+      const input = testPlanInput([service(many(4999 + 8 * round))], {}, { canaries: [], generation: 1 + round });
       const next = changeTable(
         content,
         { sets: setsOf(input), chains: (placed) => chainsOf(input, placed, false) },

@@ -1,37 +1,32 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { nftTable } from '@weir/core/sys';
-import { enterFreshNamespace, requires, shell, SILENT } from '@weir/core/testing';
+import {
+  attempt,
+  enterFreshNamespace,
+  requires,
+  shell,
+  SILENT,
+  SteeringProcess,
+  TEST_NUMBERS,
+} from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nft } from '../src/index.ts';
-import { attempt } from './flows.ts';
-import { NUMBERS } from './input.ts';
-import { Instance, signal, state } from './instance.ts';
+import { instance, signal, state } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
 
-const SCRIPT = fileURLToPath(new URL('peers/steering-process.ts', import.meta.url));
+/** Resolves when it steers, in the namespace where this thread is. */
+function steeringProcess(onCrash: string, env: NodeJS.ProcessEnv = {}): Promise<SteeringProcess> {
+  return new SteeringProcess(new URL('peers/steering-process.ts', import.meta.url), [onCrash], env).ready();
+}
+
+function cleanUp(): Promise<readonly string[]> {
+  return nft.cleanUp({ owner: 'default', numbers: TEST_NUMBERS, log: SILENT });
+}
+
 const started: ChildProcess[] = [];
-
-/** In the namespace where this thread is; resolves when it steers. */
-async function steeringProcess(onCrash: string, env: NodeJS.ProcessEnv = {}): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--conditions=source', SCRIPT, onCrash], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...env },
-  });
-  started.push(child);
-  const [first] = (await once(child.stdout, 'data')) as [Buffer];
-  expect(first.toString()).toContain('ready');
-  return child;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-}
-
 afterEach(() => {
   for (const child of started.splice(0)) child.kill('SIGKILL');
 });
@@ -40,12 +35,12 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('after SIGKILL', () => {
   test('open: the kernel removes the table, what is left steers nothing, cleanUp takes it away', async () => {
     enterFreshNamespace({ uplink: true });
     const before = state();
-    const child = await steeringProcess('open');
+    await using child = await steeringProcess('open');
     expect(attempt(V4)).toBe('connected');
-    await kill(child);
+    await child.kill();
     await expect.poll(() => nftTable('inet', 'weir_default'), { timeout: 5000 }).toBeUndefined();
     expect(attempt(V4)).toBe('pending');
-    const removed = await nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT });
+    const removed = await cleanUp();
     expect(removed).toHaveLength(8);
     expect(state()).toBe(before);
   });
@@ -53,37 +48,39 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('after SIGKILL', () => {
   test('open, with the nft program: the table stays for cleanUp', async () => {
     enterFreshNamespace({ uplink: true });
     const before = state();
-    await kill(await steeringProcess('open', { WEIR_NFT_LIBRARY: 'off' }));
+    await using child = await steeringProcess('open', { WEIR_NFT_LIBRARY: 'off' });
+    await child.kill();
     expect(nftTable('inet', 'weir_default')).toMatchObject({ owned: false, dormant: false });
-    expect(await nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT })).toHaveLength(9);
+    expect(await cleanUp()).toHaveLength(9);
     expect(state()).toBe(before);
   });
 
   test('closed: what was captured stays blocked, and nothing else, until cleanUp', async () => {
     enterFreshNamespace({ uplink: true });
     const before = state();
-    await kill(await steeringProcess('closed'));
+    await using child = await steeringProcess('closed');
+    await child.kill();
     expect(attempt(V4)).toBe('ECONNREFUSED');
     expect(attempt({ address: '2001:db8:7::7', port: 443 })).toBe('ECONNREFUSED');
     expect(attempt({ ...V4, port: 444 })).toBe('pending');
-    await nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT });
+    await cleanUp();
     expect(attempt(V4)).toBe('pending');
     expect(state()).toBe(before);
   });
 
   test('a living owner’s table is not removed by cleanUp of another process', async () => {
     enterFreshNamespace({ uplink: true });
-    const child = await steeringProcess('open');
-    await expect(nft.cleanUp({ owner: 'default', numbers: NUMBERS, log: SILENT })).rejects.toThrow(/not permitted/);
+    await using child = await steeringProcess('open');
+    await expect(cleanUp()).rejects.toThrow(/not permitted/);
     expect(nftTable('inet', 'weir_default')).toMatchObject({ owned: true, dormant: false });
-    await kill(child);
+    await child.kill();
   });
 });
 
 describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('on an uneasy host', () => {
   test('an owner table outlives that others change the ruleset all the time', { timeout: 60_000 }, async () => {
     enterFreshNamespace({ uplink: true });
-    await using weir = new Instance();
+    await using weir = instance();
     await weir.start(weir.input([WEB]));
     const script =
       'i=0; while [ $i -lt 400 ]; do nft add table inet other; nft delete table inet other; i=$((i+1)); done';
@@ -101,21 +98,8 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('on an uneasy host', () =
     }
     expect(updates).toBeGreaterThan(20);
     expect(nftTable('inet', 'weir_default')).toMatchObject({ owned: true, dormant: false });
-    if (others.exitCode === null) await kill(others);
-  });
-
-  test('IPv6 switched off: IPv4 is steered, and nothing of IPv6 is touched', async () => {
-    enterFreshNamespace({ uplink: true });
-    shell('echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6');
-    const before = state();
-    await using weir = new Instance();
-    expect(await weir.interceptor.provision(signal)).toMatchObject([{ id: 'tcp4' }, { id: 'udp4' }]);
-    await weir.start(weir.input([WEB]));
-    expect(attempt(V4)).toBe('connected');
-    expect(shell('ip -6 rule')).not.toContain('proto 87');
-    expect(await weir.interceptor.verify(signal)).toEqual([]);
-    await weir.interceptor.stop();
-    expect(state()).toBe(before);
+    others.kill('SIGKILL');
+    if (others.exitCode === null && others.signalCode === null) await once(others, 'exit');
   });
 
   test('a probe without CAP_NET_ADMIN says so, with the remedy', () => {
@@ -137,12 +121,11 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('on an uneasy host', () =
     { timeout: 30_000 },
     () => {
       const script = `
-      import { enterFreshNamespace } from '@weir/core/testing';
-      import { Instance, signal, state } from '${new URL('instance.ts', import.meta.url).href}';
-      import { arrival } from '${new URL('flows.ts', import.meta.url).href}';
+      import { arrival, enterFreshNamespace } from '@weir/core/testing';
+      import { instance, signal, state } from '${new URL('instance.ts', import.meta.url).href}';
       enterFreshNamespace({ uplink: true });
       const before = state();
-      const weir = new Instance();
+      const weir = instance();
       const probe = await weir.interceptor.probe(signal);
       await weir.start(weir.input([{ prefixes: ['203.0.113.0/24'] }]));
       const arrived = arrival(weir.listeners[4], { address: '203.0.113.7', port: 443 });

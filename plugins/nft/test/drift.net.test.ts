@@ -1,10 +1,8 @@
-import { enterFreshNamespace, requires, shell } from '@weir/core/testing';
+// oxlint-disable vitest/expect-expect -- `mends` brings its assertions along
+import { enterFreshNamespace, mends, requires, shell, type TproxyEnvironment } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
-import { accept, arrival, connect, passes } from './flows.ts';
-import { Instance, signal, state } from './instance.ts';
-import { libc } from '@weir/core/sys';
+import { instance, signal, state } from './instance.ts';
 
-const V4 = { address: '203.0.113.7', port: 443 };
 const WEB = { prefixes: ['203.0.113.0/24', '2001:db8:7::/48'], ports: [[443, 443]] as const };
 
 /** What somebody may do to a table that is not owned, and the objects that must be named then. */
@@ -55,35 +53,20 @@ const MEDDLING: ReadonlyArray<readonly [command: string, objects: readonly strin
   ],
 ];
 
+/** Others cannot change an owner table. */
+const foreignHands: TproxyEnvironment = {
+  make: () => instance({ onCrash: 'closed' }),
+  state: () => shell('nft -s list ruleset; ip rule; ip -6 rule; ip route show table all'),
+};
+
 describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('drift', () => {
   for (const [command, objects] of MEDDLING) {
-    test(`is named and mended: ${command}`, async () => {
-      enterFreshNamespace({ uplink: true });
-      await using weir = new Instance({ onCrash: 'closed' });
-      await weir.start(weir.input([WEB]));
-      const right = shell('nft -s list ruleset') + shell('ip rule; ip -6 rule; ip route show table all');
-      const client = connect(V4);
-      const flow = accept(weir.listeners[4]);
-      if (typeof client === 'string' || !flow) throw new Error('no flow');
-      expect(await weir.interceptor.verify(signal)).toEqual([]);
-      shell(command);
-      const drift = await weir.interceptor.verify(signal);
-      expect(drift.map((each) => each.object).toSorted()).toEqual(objects.toSorted());
-      for (const { expected, found } of drift) expect(expected).not.toBe(found);
-      await weir.interceptor.repair(drift, signal);
-      expect(await weir.interceptor.verify(signal)).toEqual([]);
-      const now = shell('nft -s list ruleset') + shell('ip rule; ip -6 rule; ip route show table all');
-      expect(now.split('\n').toSorted()).toEqual(right.split('\n').toSorted());
-      expect(passes(client, flow.fd)).toBe(true);
-      expect(passes(flow.fd, client)).toBe(true);
-      expect(arrival(weir.listeners[4], V4)).toEqual(V4);
-      for (const fd of [client, flow.fd]) libc.close(fd);
-    });
+    test(`is named and mended: ${command}`, () => mends(foreignHands, { command, objects }));
   }
 
   test('changes of others that are none of ours are no drift', async () => {
     enterFreshNamespace({ uplink: true });
-    await using weir = new Instance({ onCrash: 'closed' });
+    await using weir = instance({ onCrash: 'closed' });
     await weir.start(weir.input([WEB]));
     shell(`nft add table inet foreign; nft add chain inet foreign c; ip rule add pref 9499 lookup 7
       ip rule add pref 9501 fwmark 1 lookup 9; ip route add 8.8.8.0/24 dev lo table 7; ip addr add 10.9.0.1/24 dev up0`);
@@ -93,7 +76,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('drift', () => {
   test('an owner table cannot be changed by others, and is made anew when it is gone all the same', async () => {
     enterFreshNamespace({ uplink: true });
     const before = state();
-    await using weir = new Instance();
+    await using weir = instance();
     await weir.start(weir.input([WEB]));
     for (const command of [
       'nft flush chain inet weir_default pick',

@@ -1,9 +1,7 @@
-/** One interceptor of these tests, with what core would lend it, and listeners at its points. */
-import { hostFacts, type Interceptor, type PlanInput } from '@weir/core';
-import { libc, openSocket, socketName } from '@weir/core/sys';
-import { MemoryChanges, shell, SILENT } from '@weir/core/testing';
+/** One nft interceptor of these tests, with what core would lend it, and listeners at its points. */
+import type { PlanInput } from '@weir/core';
+import { shell, type TproxyEnvironment, TproxyInstance } from '@weir/core/testing';
 import { nft } from '../src/index.ts';
-import { NUMBERS, planInput, point, type TestService } from './input.ts';
 
 export const signal = new AbortController().signal;
 
@@ -12,55 +10,9 @@ export function state(): string {
   return shell('nft -j list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all');
 }
 
-export class Instance implements AsyncDisposable {
-  readonly host: MemoryChanges;
-  readonly interceptor: Interceptor;
-  readonly listeners: { readonly 4: number; readonly 6?: number };
-  readonly #ports: Readonly<Record<string, number>>;
-  readonly #more: Partial<PlanInput>;
-
-  /** @param more replaces parts of every input. */
-  constructor(more: Partial<PlanInput> = {}, failAt = 0) {
-    this.#more = more;
-    this.host = new MemoryChanges(failAt);
-    const { owner = 'default', numbers = NUMBERS } = more;
-    this.interceptor = nft.create(
-      { owner, numbers, host: this.host, log: SILENT, pump: () => Promise.reject(new Error('nft has no pump')) },
-      {},
-    );
-    const listen = (family: 4 | 6): number => {
-      const fd = openSocket({
-        family,
-        protocol: 'tcp',
-        mark: numbers.bypassMark,
-        transparent: true,
-        bind: { address: family === 4 ? '127.0.0.1' : '::1', port: 0 },
-      });
-      libc.listen(fd, 128);
-      return fd;
-    };
-    this.listeners = hostFacts().ipv6 ? { 4: listen(4), 6: listen(6) } : { 4: listen(4) };
-    this.#ports = Object.fromEntries(Object.entries(this.listeners).map(([f, fd]) => [f, socketName(fd).port]));
-  }
-
-  input(
-    services: readonly TestService[],
-    more: Partial<PlanInput> = {},
-    capture: Parameters<typeof planInput>[2] = {},
-  ): PlanInput {
-    const points = (Object.keys(this.listeners) as unknown as readonly ('4' | '6')[]).map((family) =>
-      point(family === '4' ? 4 : 6, this.#ports[family] ?? 0),
-    );
-    return planInput(services, { facts: hostFacts(), points, ...this.#more, ...more }, capture);
-  }
-
-  async start(input: PlanInput): Promise<void> {
-    await this.interceptor.provision(signal);
-    await this.interceptor.start(input, signal);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.interceptor.stop();
-    for (const fd of Object.values(this.listeners)) libc.close(fd);
-  }
+/** @param input replaces parts of every input. @param failAt the change of the host that fails, counted from 1. */
+export function instance(input: Partial<PlanInput> = {}, failAt = 0): TproxyInstance {
+  return new TproxyInstance(nft, { input, failAt });
 }
+
+export const environment: TproxyEnvironment = { make: instance, state };

@@ -9,17 +9,25 @@ import {
   SO_PROTOCOL,
   SOL_SOCKET,
 } from '@weir/core/sys';
-import { descriptorsOf, enterFreshNamespace, openedSince, requires, shell, SILENT } from '@weir/core/testing';
+import {
+  arrival,
+  descriptorsOf,
+  enterFreshNamespace,
+  openedSince,
+  requires,
+  shell,
+  SILENT,
+  TEST_NUMBERS,
+  TPROXY_LIFECYCLE_CASES,
+  TPROXY_PLANS,
+} from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { changeElements, createTable, deleteChain, deleteTable, fillTable, flushChain } from '../src/commands.ts';
 import { elementOf } from '../src/elements.ts';
 import { nft } from '../src/index.ts';
 import { renderCommand } from '../src/nftables-json/index.ts';
 import { tableOf } from '../src/table.ts';
-import { CASES } from './cases.ts';
-import { arrival } from './flows.ts';
-import { NUMBERS } from './input.ts';
-import { Instance, signal, state } from './instance.ts';
+import { environment, instance, signal, state } from './instance.ts';
 
 /** linux/fcntl.h */
 const F_GETFD = 1;
@@ -53,7 +61,9 @@ afterEach(() => {
 });
 
 describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft interceptor', () => {
-  for (const { name, input } of CASES) {
+  for (const { name, run } of TPROXY_LIFECYCLE_CASES) test(name, () => run(environment));
+
+  for (const { name, input } of TPROXY_PLANS) {
     for (const library of ['on', 'off']) {
       test(`start makes what the plan says: ${name}, library ${library}`, async () => {
         process.env['WEIR_NFT_LIBRARY'] = library;
@@ -62,7 +72,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
         const byTools = planned();
         enterFreshNamespace({ uplink: true });
         const before = state();
-        await using weir = new Instance({ owner: input.owner, numbers: input.numbers });
+        await using weir = instance({ owner: input.owner, numbers: input.numbers });
         await weir.start(input);
         expect(planned()).toBe(byTools);
         expect(await weir.interceptor.verify(signal)).toEqual([]);
@@ -72,7 +82,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     }
   }
 
-  for (const { name, input } of CASES) {
+  for (const { name, input } of TPROXY_PLANS) {
     test(`commands in native syntax make what those in JSON make: ${name}`, () => {
       const content = tableOf(input);
       const commands = [createTable(content.table), ...fillTable(content)];
@@ -101,71 +111,18 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     });
   }
 
-  test('a failure at each step of start leaves the host as it was', async () => {
-    enterFreshNamespace({ uplink: true });
-    const before = state();
-    // Two routing tables and two rules per family, and the nftables table.
-    for (let failAt = 1; failAt <= 9; failAt++) {
-      await using weir = new Instance({}, failAt);
-      await expect(weir.start(weir.input([WEB]))).rejects.toThrow('injected');
-      expect(weir.host.count).toBe(failAt);
-      expect(weir.host.made).toEqual([]);
-      expect(state()).toBe(before);
-    }
-    await using weir = new Instance({}, 10);
-    await weir.start(weir.input([WEB]));
-    expect(weir.host.made).toHaveLength(9);
-  });
-
   test('a table that is there already is neither filled nor removed', async () => {
     enterFreshNamespace();
     shell('nft add table inet weir_default; nft add chain inet weir_default foreign');
-    await using weir = new Instance();
+    await using weir = instance();
     await expect(weir.start(weir.input([WEB]))).rejects.toThrow(/exists/);
     expect(shell('nft list ruleset')).toContain('foreign');
     expect(weir.host.made).toEqual([]);
   });
 
-  test('stop twice, stop without start, stop after provision', async () => {
-    enterFreshNamespace();
-    const before = state();
-    const open = descriptorsOf();
-    {
-      await using weir = new Instance();
-      await weir.interceptor.stop();
-      await weir.interceptor.provision(signal);
-      await weir.interceptor.stop();
-      await weir.start(weir.input([WEB]));
-      await weir.interceptor.stop();
-      await weir.interceptor.stop();
-    }
-    expect(state()).toBe(before);
-    expect(openedSince(open, descriptorsOf())).toEqual([]);
-  });
-
-  test('an aborted signal is honoured, and nothing is left', async () => {
-    enterFreshNamespace();
-    const before = state();
-    await using weir = new Instance();
-    const gone = AbortSignal.abort(new Error('enough'));
-    await expect(weir.interceptor.probe(gone)).rejects.toThrow('enough');
-    await expect(weir.interceptor.start(weir.input([WEB]), gone)).rejects.toThrow('enough');
-    expect(state()).toBe(before);
-  });
-
-  test('drain stops steering new flows; verify agrees with it', async () => {
-    enterFreshNamespace({ uplink: true });
-    await using weir = new Instance();
-    await weir.start(weir.input([WEB]));
-    expect(arrival(weir.listeners[4], V4)).toEqual(V4);
-    await weir.interceptor.drain(signal);
-    expect(arrival(weir.listeners[4], V4)).toBe('pending');
-    expect(await weir.interceptor.verify(signal)).toEqual([]);
-  });
-
   test('update: elements, swap, back again; the kernel has what the last input says', async () => {
     enterFreshNamespace({ uplink: true });
-    await using weir = new Instance({ onCrash: 'closed' });
+    await using weir = instance({ onCrash: 'closed' });
     await weir.start(weir.input([WEB]));
     const wide = Array.from({ length: 300 }, (_, i) => `198.${18 + (i >> 8)}.${i & 255}.0/24`);
     const steps = [
@@ -186,7 +143,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
 
   test('a refused update changes nothing', async () => {
     enterFreshNamespace({ uplink: true });
-    await using weir = new Instance();
+    await using weir = instance();
     await weir.start(weir.input([WEB]));
     const before = planned();
     const bad = weir.input([{ prefixes: ['9.0.0.0/8'] }], { owner: 'other' }, { generation: 2 });
@@ -200,7 +157,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     enterFreshNamespace({ uplink: true });
     const before = state();
     const prefixes = Array.from({ length: 12_000 }, (_, i) => `20.${i >> 8}.${i & 255}.${i % 7}/32`);
-    await using weir = new Instance({ onCrash: 'closed' });
+    await using weir = instance({ onCrash: 'closed' });
     await weir.start(weir.input([{ prefixes }]));
     expect(await weir.interceptor.verify(signal)).toEqual([]);
     const last = { address: '20.46.223.1', port: 9 };
@@ -223,7 +180,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
       ['open', 'off', false],
     ] as const) {
       process.env['WEIR_NFT_LIBRARY'] = library;
-      await using weir = new Instance({ onCrash });
+      await using weir = instance({ onCrash });
       await weir.start(weir.input([WEB]));
       expect(nftTable('inet', 'weir_default')).toMatchObject({ owned, dormant: false });
     }
@@ -231,7 +188,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
 
   test('the netlink socket of the library is not inherited by children', async () => {
     enterFreshNamespace();
-    await using weir = new Instance();
+    await using weir = instance();
     await weir.start(weir.input([WEB]));
     const option = (fd: number, name: number) => {
       const value = Int32Array.of(-1);
@@ -249,7 +206,7 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     enterFreshNamespace();
     const before = state();
     const open = descriptorsOf();
-    await using weir = new Instance();
+    await using weir = instance();
     expect(await weir.interceptor.probe(signal)).toMatchObject({ verdict: 'supported' });
     process.env['WEIR_NFT_LIBRARY'] = 'off';
     expect(await weir.interceptor.probe(signal)).toMatchObject({
@@ -271,8 +228,8 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     shell(`nft add table inet weir_other; ip rule add pref 9700 lookup 22600 protocol 87
       ip route add 9.9.9.0/24 dev lo table 22600 proto 87; ip rule add pref 9501 lookup 77`);
     const before = state();
-    const context = { owner: 'default', numbers: NUMBERS, log: SILENT };
-    const left = new Instance({ onCrash: 'closed' });
+    const context = { owner: 'default', numbers: TEST_NUMBERS, log: SILENT };
+    const left = instance({ onCrash: 'closed' });
     await left.start(left.input([WEB]));
     const removed = await nft.cleanUp(context);
     expect(removed).toEqual([
