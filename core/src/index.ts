@@ -18,5 +18,5 @@ export { cleanUpTproxyRouting, LiveTproxyRouting } from './host/tproxy-routing-l
 export type { Configuration } from './config/model.ts';
 export { configuration, configurationFile } from './engine/configuration.ts';
 export { Weir, type StartOptions } from './engine/engine.ts';
-export type { DriftEvent, WeirEvents, WeirListeners } from './engine/events.ts';
+export type { DriftEvent, WeirEvents, WeirListener, WeirListeners } from './engine/events.ts';
 export type * from './engine/report.ts';

@@ -14,7 +14,7 @@ import { tryLock, readHolder, waitForLock, type HeldLock } from '../host/lock.ts
 import { makeStateDirectory, stateDirectory } from '../host/state-directory.ts';
 import { createLogger } from '../observe/logger.ts';
 import { alreadyRunning, removeStateFiles } from './cleanup.ts';
-import { Events, type WeirEvents, type WeirListeners } from './events.ts';
+import { Events, type WeirEvents, type WeirListener, type WeirListeners } from './events.ts';
 import type { AdminTarget, ReloadReport, ServedName, ServedQuery, StatusReport } from './report.ts';
 import { Run } from './run.ts';
 
@@ -130,7 +130,7 @@ export class Weir implements AdminTarget, AsyncDisposable {
    * after the other and should return soon; one that throws is logged.
    * @returns removes the listener
    */
-  on<Name extends keyof WeirEvents>(name: Name, listener: (event: WeirEvents[Name]) => void): () => void {
+  on<Name extends keyof WeirEvents>(name: Name, listener: WeirListener<Name>): () => void {
     const off = this.#events.on(name, listener);
     if (name === 'flow-opened') this.#run.flowLog.watch();
     return off;

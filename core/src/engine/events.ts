@@ -37,9 +37,12 @@ export interface DriftEvent {
   readonly outcome: 'repaired' | 'found' | 'repair-failed';
 }
 
-export type WeirListeners = { readonly [Name in keyof WeirEvents]?: (event: WeirEvents[Name]) => void };
+/** What it returns is not used; a promise that rejects is logged as a throw is. */
+export type WeirListener<Name extends keyof WeirEvents> = (event: WeirEvents[Name]) => unknown;
 
-type Listener = (event: never) => void;
+export type WeirListeners = { readonly [Name in keyof WeirEvents]?: WeirListener<Name> };
+
+type Listener = (event: never) => unknown;
 
 export class Events {
   readonly #listeners = new Map<keyof WeirEvents, Set<Listener>>();
@@ -53,7 +56,7 @@ export class Events {
   }
 
   /** @returns removes the listener; more than once does no harm. */
-  on<Name extends keyof WeirEvents>(name: Name, listener: (event: WeirEvents[Name]) => void): () => void {
+  on<Name extends keyof WeirEvents>(name: Name, listener: WeirListener<Name>): () => void {
     return this.#add(name, listener);
   }
 
@@ -80,7 +83,7 @@ export class Events {
     };
     for (const listener of this.#listeners.get(name) ?? []) {
       try {
-        const result = listener(event as never) as unknown;
+        const result = listener(event as never);
         if (result instanceof Promise) result.catch(failed);
       } catch (error) {
         failed(error);
