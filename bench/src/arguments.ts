@@ -1,6 +1,7 @@
 /** The command line of the benchmark. */
 import { UsageError } from '@weir/core';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { ALL_OF_WEIR, PEERS, QUICK_OF_WEIR } from './candidates/catalogue.ts';
 
@@ -17,11 +18,16 @@ export const USAGE = `npm run bench [-- options]
   --minutes N           no further round begins that would not end by then (default 5 with --quick, else 40)
   --seed N              order of candidates and measures (default random, printed)
   --json FILE           the result; default bench/results/<time>.json
+  --scale               what flows, services, workers and packet sizes cost, instead of a comparison
+  --render docs|html    no measurement: the tables and the chart of docs/, or a page, from --json FILE (default
+                        docs/performance.json); docs makes FILE the committed result
   --micro               only the micro benchmarks, without private hosts`;
 
 export interface BenchArguments {
   readonly help: boolean;
   readonly micro: boolean;
+  readonly scale: boolean;
+  readonly render: 'docs' | 'html' | undefined;
   readonly quick: boolean;
   readonly interceptors: readonly string[];
   readonly peers: readonly string[];
@@ -50,12 +56,19 @@ function whole(name: string, text: string | undefined, otherwise: number, most: 
   });
 }
 
+function reportNamed(name: string | undefined): 'docs' | 'html' | undefined {
+  if (name === undefined || name === 'docs' || name === 'html') return name;
+  throw new UsageError({ problem: `The benchmark has no report --render ${name}.`, remedy: 'Give docs or html.' });
+}
+
 /** @throws UsageError for options that do not exist and values that make no sense. */
 export function parseArguments(argv: readonly string[], random: () => number = Math.random): BenchArguments {
   const options = {
     help: { type: 'boolean', short: 'h', default: false },
     quick: { type: 'boolean', default: false },
     micro: { type: 'boolean', default: false },
+    scale: { type: 'boolean', default: false },
+    render: { type: 'string' },
     interceptor: { type: 'string' },
     peers: { type: 'string', default: [...PEERS.keys()].join(',') },
     only: { type: 'string' },
@@ -79,6 +92,8 @@ export function parseArguments(argv: readonly string[], random: () => number = M
   return {
     help: values.help,
     micro: values.micro,
+    scale: values.scale,
+    render: reportNamed(values.render),
     quick: values.quick,
     interceptors:
       values.interceptor === undefined ? (values.quick ? QUICK_OF_WEIR : ALL_OF_WEIR) : list(values.interceptor),
@@ -92,3 +107,9 @@ export function parseArguments(argv: readonly string[], random: () => number = M
     json: values.json,
   };
 }
+
+const RESULTS = fileURLToPath(new URL('../results', import.meta.url));
+
+/** Where a result is written. `startedAt` is in ISO 8601. */
+export const resultFile = ({ json }: BenchArguments, startedAt: string): string =>
+  json ?? join(RESULTS, `${startedAt.replaceAll(':', '-')}.json`);

@@ -26,6 +26,8 @@ export interface Stage {
 /** Readings by metric id, and what must have gone through the candidate for them to count. */
 export interface Reading {
   readonly values: Readonly<Record<string, number>>;
+  /** What the candidate could not do, where the rest counts all the same. */
+  readonly notes?: readonly string[];
   /** The least that the candidate must have carried meanwhile. */
   readonly moved: { readonly flows: number; readonly bytes: number };
 }

@@ -22,6 +22,8 @@ interface Entrant {
 
 export interface Progress {
   say(text: string): void;
+  /** When the run as a whole began; Date.now(). */
+  readonly began: number;
 }
 
 /** The second row of what is not intercepted: after the candidates of each measure. */
@@ -36,7 +38,6 @@ export class Measurement {
   readonly #arguments: BenchArguments;
   readonly #progress: Progress;
   readonly #readings = new Readings();
-  readonly #began = Date.now();
   readonly #failures: string[] = [];
   readonly #leftOut: string[] = [];
   #rounds = 0;
@@ -57,12 +58,12 @@ export class Measurement {
     args: BenchArguments,
     progress: Progress,
   ): Promise<BenchmarkResult> {
-    const began = Date.now();
+    const { began } = progress;
     const machine = machineFacts();
     const measurement = new Measurement(await setScene(net), args, progress);
-    for (const candidate of candidates) await measurement.#enter(candidate);
     const possible = loads.filter((load) => load.missing() === undefined);
-    await measurement.#measure(possible);
+    if (possible.length > 0) for (const candidate of candidates) await measurement.#enter(candidate);
+    if (possible.length > 0) await measurement.#measure(possible);
     for (const entrant of measurement.#entrants) await measurement.#leave(entrant);
     const ids = candidates.flatMap(({ id, kind }) => (kind === 'none' ? [id, AFTER] : [id]));
     return {
@@ -124,7 +125,7 @@ export class Measurement {
     // Round 0 is the warm-up: caches, compiled code, grown buffers. Its readings do not count, its failures do.
     for (let round = 0; round <= rounds; round++) {
       const begun = Date.now();
-      if (round > 1 && begun + longest > this.#began + minutes * 60_000 - LEAVING_MS) {
+      if (round > 1 && begun + longest > this.#progress.began + minutes * 60_000 - LEAVING_MS) {
         this.#leftOut.push(`rounds ${round} to ${rounds}: they would take longer than ${minutes} minutes in all`);
         break;
       }
@@ -159,7 +160,8 @@ export class Measurement {
     };
     try {
       const before = await running.carried();
-      const { values, moved } = await load.run(stage);
+      const { values, moved, notes = [] } = await load.run(stage);
+      for (const note of notes) if (!this.#leftOut.includes(note)) this.#leftOut.push(note);
       const after = await provePath(candidate.label, before, () => running.carried(), moved);
       if (after?.spliced !== undefined) entrant.spliced = entrant.spliced === true || after.spliced;
       if (round === 0) return;

@@ -1,4 +1,5 @@
 /** A result as text for people: one block per measure, one line per candidate. */
+import { heading, labelsOf, machineLine, notesOf, shownMetrics, targetLines } from './report/wording.ts';
 import type { BenchmarkResult, MetricResult, Row } from './result.ts';
 
 const WIDTH = 24;
@@ -11,7 +12,6 @@ function numbers(row: Row, digits: number): string {
 }
 
 function block(metric: MetricResult, labels: ReadonlyMap<string, string>): string {
-  const head = `${metric.label} (${metric.unit}, ${metric.better} is better)`;
   const lines = metric.rows.map((row) => {
     const ratios = REFERENCES.filter((id) => labels.has(id)).map((reference) => {
       const ratio = row.ratios[reference];
@@ -20,35 +20,19 @@ function block(metric: MetricResult, labels: ReadonlyMap<string, string>): strin
     const label = (labels.get(row.candidate) ?? row.candidate).padEnd(WIDTH);
     return `   ${label}${numbers(row, metric.digits)}  ${ratios.join('')}`.trimEnd();
   });
-  return [head, ...lines].join('\n');
+  return [heading(metric), ...lines].join('\n');
 }
 
 export function renderTable(result: BenchmarkResult): string {
-  const { machine } = result;
-  const labels = new Map(result.candidates.map(({ id, label }) => [id, label]));
-  const shown = result.metrics.filter(({ rows }) => rows.length > 0);
-  const notes = [
-    ...result.candidates.flatMap(({ label, leftOut }) =>
-      leftOut === undefined ? [] : [`${label} is left out: ${leftOut}`],
-    ),
-    ...result.leftOut,
-    ...result.candidates.flatMap(({ label, version, hostRestored, spliced }) =>
-      hostRestored === undefined || version === 'no program'
-        ? []
-        : [
-            `${label}: ${version}; every byte went through it` +
-              `${spliced === undefined ? '' : spliced ? ', bulk by splice' : ', nothing by splice'}; ` +
-              `its host is ${hostRestored ? 'as it was before' : 'NOT as it was before'}`,
-          ],
-    ),
-    ...result.failures.map((failure) => `FAILED ${failure}`),
-  ];
+  const labels = labelsOf(result);
+  const shown = shownMetrics(result);
+  const targets = targetLines(result).map(
+    ({ what, wanted, measured, outcome }) => `   ${outcome.padEnd(14)}${what}: ${measured}, wanted ${wanted}`,
+  );
   return [
-    `${machine.processors} × ${machine.cpu}, ${machine.memoryGib} GiB, ${machine.virtualisation}; kernel ${machine.kernel}, ` +
-      `${machine.distribution}; load before ${machine.loadBefore.toFixed(1)}; commit ${machine.commit}`,
-    `${result.arguments.rounds} rounds of ${result.arguments.secondsPerMeasurement} s, seed ${result.arguments.seed}: ` +
-      'median, lowest – highest, and the median of the ratios within each round',
+    `${machineLine(result)}:\nmedian, lowest – highest, and the median of the ratios within each round`,
     ...shown.map((metric) => block(metric, labels)),
-    notes.join('\n'),
+    ...(targets.length === 0 ? [] : [`targets\n${targets.join('\n')}`]),
+    notesOf(result).join('\n'),
   ].join('\n\n');
 }

@@ -25,7 +25,7 @@ describe('arguments', () => {
     expect(parsed).toMatchObject({ interceptors: ['nft', 'tun'], peers: [], seed: 42, rounds: 7 });
   });
 
-  test.each([['--rounds', '0'], ['--seconds', '1.5'], ['--seed', 'x'], ['--loud'], ['extra']])(
+  test.each([['--rounds', '0'], ['--seconds', '1.5'], ['--seed', 'x'], ['--loud'], ['extra'], ['--render', 'film']])(
     '%s %s is refused with what is allowed',
     (...argv) => {
       expect(() => parseArguments(argv)).toThrow(/--|Unexpected/);

@@ -1,49 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Carried } from '../src/candidate.ts';
 import { provePath } from '../src/path-proof.ts';
-import { Readings, type BenchmarkResult } from '../src/result.ts';
 import { renderTable } from '../src/table.ts';
-
-const rate = { id: 'rate', label: 'bulk down', unit: 'Gbit/s', better: 'more', digits: 1 } as const;
-
-function result(): BenchmarkResult {
-  const readings = new Readings();
-  for (const [round, direct, weir, haproxy] of [
-    [1, 20, 15, 10],
-    [2, 22, 16, 16],
-    [3, 10, 6, 5],
-  ] as const) {
-    readings.add('rate', 'direct', round, direct);
-    readings.add('rate', 'nft', round, weir);
-    readings.add('rate', 'haproxy', round, haproxy);
-  }
-  return {
-    format: 1,
-    startedAt: '2026-01-01T00:00:00.000Z',
-    seconds: 9,
-    arguments: { seed: 7, rounds: 3, secondsPerMeasurement: 1, quick: true },
-    machine: {
-      cpu: 'a CPU',
-      processors: 2,
-      memoryGib: 4,
-      kernel: '6.1',
-      distribution: 'Debian',
-      virtualisation: 'none',
-      node: '24.0.0',
-      loadBefore: 0.1,
-      commit: 'abc1234',
-    },
-    candidates: [
-      { id: 'direct', kind: 'none', label: 'not intercepted', version: 'no program', hostRestored: true },
-      { id: 'nft', kind: 'weir', label: 'Weir nft', version: 'weir 1', hostRestored: true, spliced: true },
-      { id: 'haproxy', kind: 'peer', label: 'HAProxy', version: '2.6', hostRestored: false },
-      { id: 'squid', kind: 'peer', label: 'Squid', version: 'not here', leftOut: 'not installed' },
-    ],
-    metrics: [{ ...rate, rows: readings.rows('rate', ['direct', 'nft', 'haproxy', 'squid']) }],
-    leftOut: ['bulk-up-1 is not measured: no iperf3'],
-    failures: ['rate of HAProxy: it broke'],
-  };
-}
+import { result } from './a-result.ts';
 
 test('rows have medians, extremes and ratios within rounds', () => {
   const [direct, nft] = result().metrics[0]?.rows ?? [];
@@ -56,7 +15,7 @@ test('the table says everything: losing rows, what was left out, what failed, wh
   const table = renderTable(result());
   expect(table).toMatch(/bulk down \(Gbit\/s, more is better\)/);
   expect(table).toMatch(/Weir nft +15\.0 +6\.0 – 16\.0 +1\.20 × HAProxy +0\.73 × not intercepted/);
-  expect(table).toContain('Squid is left out: not installed');
+  expect(table).toContain('Squid is left out: not <installed>');
   expect(table).toContain('bulk-up-1 is not measured: no iperf3');
   expect(table).toContain('FAILED rate of HAProxy: it broke');
   expect(table).toContain('Weir nft: weir 1; every byte went through it, bulk by splice; its host is as it was before');

@@ -30,15 +30,19 @@ export const LOADS: readonly Load[] = [
   PREFIXES,
 ];
 
+/** For `--only`: DNS has servers and load of its own, dns.ts. */
+export const DNS = 'dns';
+
 /** @throws UsageError for a name that is not known. */
 export function loadsFor(only: readonly string[] | undefined, quick: boolean): readonly Load[] {
   if (only === undefined) return LOADS.filter((load) => load.quick || !quick);
-  return only.map((id) => {
+  return only.flatMap((id) => {
+    if (id === DNS) return [];
     const load = LOADS.find((candidate) => candidate.id === id);
-    if (load !== undefined) return load;
+    if (load !== undefined) return [load];
     throw new UsageError({
       problem: `The benchmark has no measure "${id}".`,
-      remedy: `It has ${LOADS.map((each) => each.id).join(', ')}.`,
+      remedy: `It has ${[...LOADS.map((each) => each.id), DNS].join(', ')}.`,
     });
   });
 }

@@ -197,6 +197,8 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
   binary('danted', 'dante-server'),
   binary('dig', 'bind9-dnsutils'),
   binary('dnsmasq', 'dnsmasq-base'),
+  binary('unbound'),
+  binary('dnsperf'),
   binary('kdig', 'knot-dnsutils'),
   binary('musl-gcc', 'musl-tools'),
   binary('openssl'),
