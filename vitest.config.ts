@@ -1,11 +1,20 @@
 /**
- * How the tests are run. Three projects, by what a test needs:
- * `unit` needs nothing, `net` makes network namespaces (root or a user namespace), `conventions` reads the sources.
+ * How the tests are run. Projects by what a test needs: `unit` needs nothing, `net` makes network namespaces (root or a user
+ * namespace), `alone` too and the whole machine with them, `conventions` reads the sources.
  */
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // Tests import packages by name; `source` makes those names mean src/, so that no build is needed.
 const conditions = ['source', 'node', 'import', 'module', 'default'];
+
+/** What counts losses, system calls or memory under load: another file beside it would be in the figures. */
+const ALONE = [
+  'test/bench/**/*.net.test.ts',
+  'test/guard/**/*.net.test.ts',
+  'test/soak/**/*.net.test.ts',
+  'test/e2e/{limits,load,socks5,udp-users}.net.test.ts',
+];
 
 export default defineConfig({
   resolve: { conditions },
@@ -35,9 +44,23 @@ export default defineConfig({
         test: {
           name: 'net',
           include: ['core/test/**/*.net.test.ts', 'plugins/*/test/**/*.net.test.ts', 'test/**/*.net.test.ts'],
-          // Kernel state of one file must not be disturbed by another's load: one file at a time, each in its own process.
+          exclude: [...ALONE, '**/node_modules/**'],
+          // Each in its own process, for it joins network namespaces. More than two would starve what they start.
+          pool: 'forks',
+          maxWorkers: Math.min(2, availableParallelism()),
+          sequence: { groupOrder: 1 },
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'alone',
+          include: ALONE,
           pool: 'forks',
           fileParallelism: false,
+          sequence: { groupOrder: 2 },
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -55,7 +55,7 @@ await main(() => {
       // Private hosts need a user namespace around the whole process; everything else runs as the user that started it.
       const others = ['--project', 'unit', '--project', 'conventions'];
       vitest([], ...others, '--passWithNoTests', ...chosen);
-      vitest(nested ? userns : [], '--project', 'net', '--passWithNoTests', ...chosen);
+      vitest(nested ? userns : [], '--project', 'net', '--project', 'alone', '--passWithNoTests', ...chosen);
     }
   } finally {
     rmSync(directory, { recursive: true, force: true });
