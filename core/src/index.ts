@@ -11,6 +11,7 @@ export {
   presentOwners,
 } from './host/control-groups.ts';
 export { hostFacts } from './host/facts.ts';
+export { OwnChanges } from './host/own-changes.ts';
 export { OWN_SOURCE_RANGE } from './host/own-source-range.ts';
 export { TPROXY_CAPABILITIES, tproxyPoints, usablePoints } from './host/tproxy-points.ts';
 export { routingSteps, tproxyFamilies } from './host/tproxy-routing.ts';

@@ -10,6 +10,7 @@ import {
   type Interceptor,
   type InterceptorContext,
   LiveRouting,
+  OwnChanges,
   type OwnSources,
   ownSources,
   placementsOf,
@@ -54,11 +55,11 @@ export class SkLookupInterceptor implements Interceptor {
   #draining = false;
   /** The device, routes and rules were as they should be, and nobody has changed any since. */
   #verified = false;
-  /** Ids of our changes of the host, oldest first. */
-  readonly #changes: string[] = [];
+  readonly #changes: OwnChanges;
 
   constructor(context: InterceptorContext, options: SkLookupOptions) {
     this.#context = context;
+    this.#changes = new OwnChanges(context.host);
     this.#sources = ownSources(context.numbers, options);
   }
 
@@ -87,17 +88,7 @@ export class SkLookupInterceptor implements Interceptor {
     const routing = this.#routingOf(input).map((each) => new LiveRouting(each, numbers, style));
     loaded.maps.setPoints(input.points);
     loaded.maps.apply(content);
-    try {
-      for (const change of this.#startChanges(loaded, { anchor, routing })) {
-        signal.throwIfAborted();
-        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
-        await this.#context.host.change(change);
-        this.#changes.push(change.id);
-      }
-    } catch (error) {
-      await this.#undoAll();
-      throw error;
-    }
+    await this.#changes.makeAll(this.#startChanges(loaded, { anchor, routing }), signal);
     this.#running = { anchor, routing, monitor: new RouteMonitor() };
     this.#verified = false;
     this.#input = input;
@@ -163,7 +154,7 @@ export class SkLookupInterceptor implements Interceptor {
 
   async stop(): Promise<void> {
     try {
-      await this.#undoAll();
+      await this.#changes.undoTo(0);
     } finally {
       this.#running?.monitor.close();
       this.#running = undefined;
@@ -240,13 +231,5 @@ export class SkLookupInterceptor implements Interceptor {
     };
     const changes = routing.map((each) => each.changes());
     return [device, link, ...changes.map(({ tables }) => tables), ...changes.map(({ rules }) => rules)];
-  }
-
-  async #undoAll(): Promise<void> {
-    for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
-      // eslint-disable-next-line no-await-in-loop -- newest first
-      await this.#context.host.undo(id);
-      this.#changes.pop();
-    }
   }
 }

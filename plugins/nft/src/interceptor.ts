@@ -10,6 +10,7 @@ import {
   type InterceptorContext,
   LiveTproxyRouting,
   namesControlGroups,
+  OwnChanges,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
@@ -30,11 +31,11 @@ export class NftInterceptor implements Interceptor {
   readonly #context: InterceptorContext;
   #ruleset: Ruleset | undefined;
   #running: Running | undefined;
-  /** Ids of our changes of the host, oldest first. */
-  readonly #changes: string[] = [];
+  readonly #changes: OwnChanges;
 
   constructor(context: InterceptorContext) {
     this.#context = context;
+    this.#changes = new OwnChanges(context.host);
   }
 
   async probe(signal: AbortSignal): Promise<ProbeResult> {
@@ -54,17 +55,7 @@ export class NftInterceptor implements Interceptor {
     requireControlGroups(input);
     this.#ruleset ??= new Ruleset();
     const running = { table: new LiveTable(this.#ruleset, input), routing: new LiveTproxyRouting(input) };
-    try {
-      for (const change of startChanges(running)) {
-        signal.throwIfAborted();
-        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
-        await this.#context.host.change(change);
-        this.#changes.push(change.id);
-      }
-    } catch (error) {
-      await this.#undoAll();
-      throw error;
-    }
+    await this.#changes.makeAll(startChanges(running), signal);
     this.#running = running;
     const { owned, name } = running.table;
     this.#context.log.debug({ table: name, owned, by: this.#ruleset.kind }, 'nft steers');
@@ -109,7 +100,7 @@ export class NftInterceptor implements Interceptor {
 
   async stop(): Promise<void> {
     try {
-      await this.#undoAll();
+      await this.#changes.undoTo(0);
     } finally {
       this.#running = undefined;
       this.#ruleset?.close();
@@ -120,14 +111,6 @@ export class NftInterceptor implements Interceptor {
   #started(): Running {
     if (!this.#running) throw new TypeError('The interceptor is not started.');
     return this.#running;
-  }
-
-  async #undoAll(): Promise<void> {
-    for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
-      // eslint-disable-next-line no-await-in-loop -- newest first
-      await this.#context.host.undo(id);
-      this.#changes.pop();
-    }
   }
 }
 

@@ -9,6 +9,7 @@ import {
   type InterceptorContext,
   LiveTproxyRouting,
   namesControlGroups,
+  OwnChanges,
   type PlanInput,
   type PointSpec,
   type ProbeResult,
@@ -33,11 +34,11 @@ export class TproxyIptablesInterceptor implements Interceptor {
   readonly #variant: TproxyIptablesOptions['variant'];
   #choice: Choice | undefined;
   #running: Running | undefined;
-  /** Ids of our changes of the host, oldest first. */
-  readonly #changes: string[] = [];
+  readonly #changes: OwnChanges;
 
   constructor(context: InterceptorContext, { variant = 'auto' }: Partial<TproxyIptablesOptions>) {
     this.#context = context;
+    this.#changes = new OwnChanges(context.host);
     this.#variant = variant;
   }
 
@@ -62,17 +63,7 @@ export class TproxyIptablesInterceptor implements Interceptor {
       chains: tproxyFamilies(input).map((family) => new LiveChains(programs, family, input)),
       routing: new LiveTproxyRouting(input),
     };
-    try {
-      for (const change of [...running.routing.changes(), ...chainChanges(input, running.chains)]) {
-        signal.throwIfAborted();
-        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
-        await this.#context.host.change(change);
-        this.#changes.push(change.id);
-      }
-    } catch (error) {
-      await this.#undoAll();
-      throw error;
-    }
+    await this.#changes.makeAll([...running.routing.changes(), ...chainChanges(input, running.chains)], signal);
     this.#running = running;
     this.#context.log.debug({ variant: programs.variant, because }, 'iptables steers');
   }
@@ -130,7 +121,7 @@ export class TproxyIptablesInterceptor implements Interceptor {
 
   async stop(): Promise<void> {
     try {
-      await this.#undoAll();
+      await this.#changes.undoTo(0);
     } finally {
       this.#running = undefined;
       this.#choice = undefined;
@@ -152,14 +143,6 @@ export class TproxyIptablesInterceptor implements Interceptor {
           : `The programs of iptables (${this.#variant}) are not on this machine.`,
       remedy: INSTALL,
     });
-  }
-
-  async #undoAll(): Promise<void> {
-    for (let id = this.#changes.at(-1); id !== undefined; id = this.#changes.at(-1)) {
-      // eslint-disable-next-line no-await-in-loop -- newest first
-      await this.#context.host.undo(id);
-      this.#changes.pop();
-    }
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type InterceptorContext,
   LiveRouting,
   numberToAddress,
+  OwnChanges,
   placementsOf,
   type PlanInput,
   type PointSpec,
@@ -52,12 +53,12 @@ export class TunInterceptor implements Interceptor {
   #routing: readonly LiveRouting[] | undefined;
   #input: PlanInput | undefined;
   #draining = false;
-  /** Ids of our changes of the host, oldest first. */
-  readonly #changes: string[] = [];
+  readonly #changes: OwnChanges;
   readonly #onExit = (): void => this.#wake();
 
   constructor(context: InterceptorContext, options: TunOptions) {
     this.#context = context;
+    this.#changes = new OwnChanges(context.host);
     this.#options = options;
     this.#addresses = addressesOf(context.numbers, options);
   }
@@ -88,7 +89,7 @@ export class TunInterceptor implements Interceptor {
     }
     this.#provisioned = { device, families, specs, wakeFd, counters: new TunCounters() };
     process.on('exit', this.#onExit);
-    await this.#change({
+    await this.#changes.make({
       id: `device ${device.name}`,
       describe: `make the device ${device.name} with the addresses of captured flows`,
       undoData: { kind: 'device', name: device.name },
@@ -111,19 +112,18 @@ export class TunInterceptor implements Interceptor {
     const source = this.#addresses.sources;
     const style = () => ({ type: 'unicast', device: device.index, source }) as const;
     const routing = this.#routingOf(input).map((each) => new LiveRouting(each, numbers, style));
-    const done = this.#changes.length;
+    const done = this.#changes.count;
     try {
-      if (onCrash === 'closed') await this.#change(stays(device));
+      if (onCrash === 'closed') await this.#changes.make(stays(device));
       if (input.set.scopes.forward) device.passOn();
       await this.#startPump(input.points);
       const changes = routing.map((each) => each.changes());
-      for (const change of [...changes.map(({ tables }) => tables), ...changes.map(({ rules }) => rules)]) {
-        signal.throwIfAborted();
-        // eslint-disable-next-line no-await-in-loop -- their order is what makes a half-made start harmless
-        await this.#change(change);
-      }
+      await this.#changes.makeAll(
+        [...changes.map(({ tables }) => tables), ...changes.map(({ rules }) => rules)],
+        signal,
+      );
     } catch (error) {
-      await this.#undoTo(done);
+      await this.#changes.undoTo(done);
       await this.#stopPump();
       throw error;
     }
@@ -186,7 +186,7 @@ export class TunInterceptor implements Interceptor {
 
   async stop(): Promise<void> {
     try {
-      await this.#undoTo(0);
+      await this.#changes.undoTo(0);
       await this.#stopPump();
     } finally {
       process.off('exit', this.#onExit);
@@ -264,20 +264,6 @@ export class TunInterceptor implements Interceptor {
 
   #wake(): void {
     if (this.#provisioned) libc.write(this.#provisioned.wakeFd, WAKE, 8);
-  }
-
-  async #change(change: HostChange): Promise<void> {
-    await this.#context.host.change(change);
-    this.#changes.push(change.id);
-  }
-
-  /** Undoes all but the first `count` changes. */
-  async #undoTo(count: number): Promise<void> {
-    while (this.#changes.length > count) {
-      // eslint-disable-next-line no-await-in-loop -- newest first
-      await this.#context.host.undo(this.#changes.at(-1) as string);
-      this.#changes.pop();
-    }
   }
 }
 
