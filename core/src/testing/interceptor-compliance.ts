@@ -9,6 +9,7 @@ import { CARRIAGE_CASES, FORWARD_CARRIAGE_CASES } from './compliance/carriage.ts
 import { CRASH_CASES } from './compliance/crash.ts';
 import { DATAGRAM_CASES, FORWARD_DATAGRAM_CASES } from './compliance/datagrams.ts';
 import { EXPLICIT_LIFECYCLE_CASES, FORWARD_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycle.ts';
+import { DATAGRAM_OWNER_CASES, FORWARD_OWNER_CASES, OWNER_CASES } from './compliance/owners.ts';
 import { FORWARD_STEERING_CASES, STEERING_CASES } from './compliance/steering.ts';
 
 export { casesByCapability, type ComplianceCase, type LeftOutCase, type SourceHandling } from './compliance/case.ts';
@@ -19,6 +20,7 @@ export { OWN_SOURCE_CASES } from './compliance/steering.ts';
 /** TCP over IPv4 and IPv6, connections made on the host itself. */
 export const TCP_OUTPUT_CASES: readonly ComplianceCase[] = [
   ...STEERING_CASES,
+  ...OWNER_CASES,
   ...CARRIAGE_CASES,
   ...LIFECYCLE_CASES,
   ...CRASH_CASES,
@@ -27,12 +29,13 @@ export const TCP_OUTPUT_CASES: readonly ComplianceCase[] = [
 /** TCP over IPv4 and IPv6, connections that pass through the host. */
 export const TCP_FORWARD_CASES: readonly ComplianceCase[] = [
   ...FORWARD_STEERING_CASES,
+  ...FORWARD_OWNER_CASES,
   ...FORWARD_CARRIAGE_CASES,
   ...FORWARD_LIFECYCLE_CASES,
 ];
 
 /** UDP over IPv4 and IPv6, sent on the host itself. */
-export const UDP_OUTPUT_CASES: readonly ComplianceCase[] = DATAGRAM_CASES;
+export const UDP_OUTPUT_CASES: readonly ComplianceCase[] = [...DATAGRAM_CASES, ...DATAGRAM_OWNER_CASES];
 
 /** UDP over IPv4 and IPv6 that passes through the host. */
 export const UDP_FORWARD_CASES: readonly ComplianceCase[] = FORWARD_DATAGRAM_CASES;

@@ -305,7 +305,7 @@ function otherUsers(
       if (owner.kind === 'uid') return { first: owner.first, last: Math.min(owner.last, LAST_UID) };
       throw new UnsupportedError({
         problem: `The interceptor ${mechanism} cannot choose processes by ${owner.kind === 'gid' ? 'group' : 'control group'}.`,
-        remedy: 'Choose them by uid, or use the interceptor nft.',
+        remedy: `Choose them by uid, or use the interceptor ${owner.kind === 'gid' ? 'nft or tproxy-iptables' : 'nft'}.`,
       });
     });
   const wanted = ranges(only);

@@ -17,6 +17,8 @@ export interface ComplianceCase {
   readonly closedGateway?: boolean;
   /** Connections that pass through from before go on: the mechanism knows flows, or passes packets on itself. */
   readonly olderPassOn?: boolean;
+  /** Processes are chosen by this. */
+  readonly owners?: Capabilities['owners'][number];
 }
 
 /** What becomes of the source address of a local flow; `preservesSource` of a mechanism's capabilities says which. */
@@ -34,10 +36,12 @@ export interface LeftOutCase {
  */
 export function casesByCapability(
   cases: readonly ComplianceCase[],
-  { preservesSource }: Pick<Capabilities, 'preservesSource'>,
+  { preservesSource, owners }: Pick<Capabilities, 'preservesSource' | 'owners'>,
   { needsForwarding = false }: Pick<ComplianceEnvironment, 'needsForwarding'> = {},
 ): { readonly held: readonly ComplianceCase[]; readonly leftOut: readonly LeftOutCase[] } {
-  const reasonOf = ({ holdsFor, notByRoutes, closedGateway, olderPassOn }: ComplianceCase): string | undefined => {
+  const reasonOf = (each: ComplianceCase): string | undefined => {
+    const { holdsFor, notByRoutes, closedGateway, olderPassOn } = each;
+    if (each.owners !== undefined && !owners.includes(each.owners)) return `it cannot tell processes by ${each.owners}`;
     if (preservesSource && holdsFor === 'own source') {
       return 'local flows keep their source with this mechanism (preservesSource)';
     }
@@ -63,7 +67,9 @@ export function casesByCapability(
 export interface StagedCase extends ComplianceCase {
   readonly body: (stage: Stage) => Promise<void>;
   readonly options: StageOptions &
-    Partial<Pick<ComplianceCase, 'timeoutMs' | 'holdsFor' | 'notByRoutes' | 'closedGateway' | 'olderPassOn'>> & {
+    Partial<
+      Pick<ComplianceCase, 'timeoutMs' | 'holdsFor' | 'notByRoutes' | 'closedGateway' | 'olderPassOn' | 'owners'>
+    > & {
       /** As `notByRoutes`, for the case as one of forwarded traffic. */
       readonly forwardedNotByRoutes?: string;
     };
@@ -78,6 +84,7 @@ export function onStage(name: string, body: StagedCase['body'], options: StagedC
     ...(options.notByRoutes === undefined ? {} : { notByRoutes: options.notByRoutes }),
     ...(options.closedGateway === undefined ? {} : { closedGateway: options.closedGateway }),
     ...(options.olderPassOn === undefined ? {} : { olderPassOn: options.olderPassOn }),
+    ...(options.owners === undefined ? {} : { owners: options.owners }),
     async run(environment) {
       await using stage = await Stage.create(environment, options);
       await body(stage);
