@@ -19,6 +19,8 @@ export interface FlowOpeningsParts {
 export class FlowOpenings {
   readonly #parts: FlowOpeningsParts;
   readonly #known = new Set<string>();
+  /** Of those, the ones that have ended: their slots may still be seen, since a record comes before its slot is free. */
+  readonly #ended = new Set<string>();
   #missing = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
@@ -34,7 +36,7 @@ export class FlowOpenings {
       this.#timer = setTimeout(() => {
         this.#timer = undefined;
         if (!this.#parts.wanted()) {
-          this.#known.clear();
+          this.close();
           return;
         }
         this.#look();
@@ -47,13 +49,18 @@ export class FlowOpenings {
 
   /** Before the end of a flow is told: its beginning, where nobody saw it. */
   ending({ outcome: _outcome, ...record }: FlowRecord): void {
-    if (!this.#known.delete(record.id) && this.#parts.wanted()) this.#parts.opened(record);
+    if (!this.#parts.wanted()) return;
+    this.#ended.add(record.id);
+    if (this.#known.has(record.id)) return;
+    this.#known.add(record.id);
+    this.#parts.opened(record);
   }
 
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#known.clear();
+    this.#ended.clear();
   }
 
   #look(): void {
@@ -66,7 +73,7 @@ export class FlowOpenings {
     }
     // The record of one that ended just now comes with the next look; of one missing twice it was lost.
     const missing = [...this.#known].filter((id) => !living.has(id));
-    for (const id of missing) if (this.#missing.has(id)) this.#known.delete(id);
+    for (const id of missing) if (this.#ended.delete(id) || this.#missing.has(id)) this.#known.delete(id);
     this.#missing = new Set(missing.filter((id) => this.#known.has(id)));
   }
 }

@@ -104,6 +104,18 @@ describe('flows', () => {
     expect(told).toEqual(['opened late', 'opened lost', 'closed late', 'opened lost']);
   });
 
+  test('one whose slot is not free yet when its record comes did not begin twice', () => {
+    const flows = new FlowLog(log, events, 'off', () => dataPlane);
+    living.add('a');
+    flows.watch();
+    flows.ended({ ...record('a'), outcome: 'closed' });
+    vi.advanceTimersByTime(100);
+    living.delete('a');
+    vi.advanceTimersByTime(300);
+    flows.close();
+    expect(told).toEqual(['opened a', 'closed a']);
+  });
+
   test('log.flows: all writes a line for both, closed for ends only, off for none', () => {
     const quiet = new Events(log);
     const flows = new FlowLog(log, quiet, 'all', () => dataPlane);
