@@ -3,6 +3,7 @@ import {
   CANARY_SERVICE,
   type Canary,
   type CaptureOwners,
+  type CapturePorts,
   type CaptureRow,
   type CaptureScopes,
   type CaptureSet,
@@ -14,6 +15,7 @@ import { ChoiceTable } from './choices.ts';
 import {
   type CapturedService,
   type NumberedService,
+  namedRules,
   RANK,
   resolverRules,
   type Rule,
@@ -49,6 +51,8 @@ export interface CaptureInput {
   readonly canaries: readonly Canary[];
   /** Servers of the host whose port 53 goes to Weir's resolver. Services that name the same win. */
   readonly resolvers?: readonly CapturedResolver[];
+  /** Real addresses of names, with what services want of these names. */
+  readonly named?: readonly NamedAddress[];
   readonly scopes: CaptureScopes;
   readonly owners: CaptureOwners;
 }
@@ -57,6 +61,13 @@ export interface CaptureInput {
 export interface CapturedResolver {
   readonly address: string;
   readonly protocols: readonly Protocol[];
+}
+
+/** A real address of a name. */
+export interface NamedAddress {
+  readonly address: string;
+  /** The row of the name. */
+  readonly ports: readonly CapturePorts[];
 }
 
 /** The protocols for which the assigned ranges have to be captured. */
@@ -112,6 +123,12 @@ export function compileCaptureSet(input: CaptureInput): CaptureSet {
   return { generation, rows, scopes, owners, canaries };
 }
 
+/** The prefix of one address. */
+function only(address: string): Prefix {
+  const family = familyOf(address);
+  return { family, address: addressToNumber(address), length: widthOf(family) };
+}
+
 const NOTHING: Stretches = [];
 
 /** Rules that always go together, on one of the prefixes they hold for. */
@@ -149,11 +166,9 @@ function collect(input: CaptureInput): { readonly groups: ReadonlyArray<readonly
     }
     order++;
   }
-  for (const { address, protocols } of input.resolvers ?? []) {
-    const family = familyOf(address);
-    const prefix = { family, address: addressToNumber(address), length: widthOf(family) };
-    place(resolverRules(protocols, order), [prefix]);
-  }
+  for (const { address, protocols } of input.resolvers ?? []) place(resolverRules(protocols, order), [only(address)]);
+  order++;
+  for (const { address, ports } of input.named ?? []) place(namedRules(ports, order), [only(address)]);
   order++;
   place(wholeRules(['tcp', 'udp'], 'spare', RANK.builtin, order), input.builtins);
   return { groups, placed };

@@ -2,6 +2,7 @@
 export * from './address.ts';
 export {
   type CapturedResolver,
+  type NamedAddress,
   type CaptureInput,
   compileCaptureSet,
   protocolsOfNames,

@@ -1,5 +1,5 @@
 /** What a configuration says about flows before precedence is resolved, and the order in which it holds. */
-import { RESOLVER_SERVICES, type ServiceId, type Verdict } from '../api/capture.ts';
+import { type CapturePorts, NAMES_SERVICE, RESOLVER_SERVICES, type ServiceId, type Verdict } from '../api/capture.ts';
 import type { Family, Prefix, Protocol } from '../api/flow.ts';
 
 /** The part of a service that decides what it captures. `ServiceConfiguration` is one. */
@@ -101,6 +101,22 @@ export function wholeRules(
     rank,
     order,
   }));
+}
+
+/** Rules for an address of a name: what is wanted of the name is steered, and who takes it is decided by the name. */
+export function namedRules(ports: readonly CapturePorts[], order: number): readonly Rule[] {
+  return ports.flatMap(({ protocol, first, last, choices }) =>
+    choices.map(({ sources }) => ({
+      protocol,
+      first,
+      last,
+      bothProtocols: false,
+      sources,
+      verdict: { steer: NAMES_SERVICE },
+      rank: RANK.service,
+      order,
+    })),
+  );
 }
 
 /** Rules for port 53 of a server of the host, for Weir's own resolver. */

@@ -142,6 +142,7 @@ export function assemble(parts: Parts): Configuration {
       udpSessions: limits['udp-sessions'] ?? d.limits.udpSessions,
       pendingDials: limits['pending-dials'] ?? d.limits.pendingDials,
       names: limits.names ?? d.limits.names,
+      realAddresses: limits['real-addresses'] ?? d.limits.realAddresses,
     },
     log: {
       level: log.level ?? d.log.level,

@@ -58,7 +58,7 @@ export const DEFAULTS: Configuration = {
     halfClosed: 5 * MINUTE,
     drain: 30 * SECOND,
   },
-  limits: { flows: 50_000, udpSessions: 20_000, pendingDials: 256, names: 65_536 },
+  limits: { flows: 50_000, udpSessions: 20_000, pendingDials: 256, names: 65_536, realAddresses: 4096 },
   log: { level: 'info', format: 'auto', flows: 'closed' },
   admin: 'unix',
   plugins: [],

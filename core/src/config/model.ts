@@ -135,6 +135,8 @@ export interface Limits {
   readonly udpSessions: number;
   readonly pendingDials: number;
   readonly names: number;
+  /** Addresses of names that keep their real ones. */
+  readonly realAddresses: number;
 }
 
 export interface LogConfiguration {

@@ -268,14 +268,20 @@ function addressFindings(root: unknown): readonly Finding[] {
   });
 }
 
-/** What the schema knows already and nothing does yet: refused, so that nobody relies on it. */
-function unbuiltFindings(root: unknown): readonly Finding[] {
+/** A name has one kind of address: services that name the same pattern must agree about it. */
+function realFindings(root: unknown): readonly Finding[] {
+  const kinds = new Map<string, string>();
   return itemsAt(root, ['services']).flatMap(([service]) => {
-    const path = [...service, 'address'];
-    if (valueAt(root, path) !== 'real') return [];
-    return [
-      { path, problem: '"address: real" is not built yet', allowed: 'assigned, or the real addresses as prefixes' },
-    ];
+    const kind = valueAt(root, [...service, 'address']) === 'real' ? 'real' : 'assigned';
+    return itemsAt(root, [...service, 'addresses']).flatMap(([path, value]) => {
+      if (typeof value !== 'string' || value.startsWith('!')) return [];
+      const pattern = value.toLowerCase().replace(/\.$/, '');
+      const other = kinds.get(pattern) ?? kind;
+      kinds.set(pattern, other);
+      if (other === kind) return [];
+      const problem = `"${value}" has "address: ${kind}" here and "address: ${other}" in another service`;
+      return [{ path, problem, allowed: 'the same in all services that name it' }];
+    });
   });
 }
 
@@ -290,7 +296,7 @@ export function referenceFindings(root: unknown, definitions: Definitions): read
     ...interceptorFindings(root, definitions),
     ...resolverFindings(root, definitions),
     ...addressFindings(root),
-    ...unbuiltFindings(root),
+    ...realFindings(root),
     ...rangeFindings(root),
     ...markFindings(root),
   ];

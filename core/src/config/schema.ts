@@ -215,6 +215,7 @@ export const documentSchema = z.strictObject({
       'udp-sessions': count(1, 1_000_000).optional(),
       'pending-dials': count(1, 65_535).optional(),
       names: count(1, 4_000_000).optional(),
+      'real-addresses': count(1, 100_000).optional(),
     })
     .optional(),
   log: z

@@ -147,7 +147,8 @@ export class FlowDecision {
     }
     flows.assign(slot, service >= 0 ? service : NAMES_SERVICE);
     // A port that no service wants, or a retired name: the name's real address, as if Weir were not there.
-    dialing.begin(slot, service >= 0 ? this.planOf(service) : DIRECT, now);
+    const plan = service >= 0 ? this.planOf(service) : DIRECT;
+    dialing.begin(slot, plan, now, undefined, tables.names.isReal(entry));
     return true;
   }
 

@@ -84,6 +84,8 @@ export class Dialing {
   readonly #plans: (readonly DialStep[] | undefined)[] = [];
   /** Where a flow goes that came by a point of one service; the point may be gone before the dial is over. By slot. */
   readonly #targets: (FixedTarget | undefined)[] = [];
+  /** Flows with a name whose destination is where the client meant to go: a real address of the name. By slot. */
+  readonly #meant: boolean[] = [];
   timeouts: WorkerTimeouts;
 
   constructor(parts: DialingParts, timeouts: WorkerTimeouts) {
@@ -96,10 +98,14 @@ export class Dialing {
     return this.#targets[slot];
   }
 
-  /** Begins the dial of an accepted flow. `target` is that of the point, where a point serves one service. */
-  begin(slot: number, plan: readonly DialStep[], now: number, target?: FixedTarget): void {
+  /**
+   * Begins the dial of an accepted flow. `target` is that of the point, where a point serves one service. `meant`: the flow
+   * has a name, and its own destination is an address that the name really has.
+   */
+  begin(slot: number, plan: readonly DialStep[], now: number, target?: FixedTarget, meant = false): void {
     this.#plans[slot] = plan;
     this.#targets[slot] = target;
+    this.#meant[slot] = meant;
     const { slab } = this.#parts;
     slab.f64[slot * F64 + DIAL_DEADLINE] = now + this.timeouts.connect;
     this.#advance(slot, now, 'dial-error');
@@ -313,7 +319,7 @@ export class Dialing {
       }
       if (literal !== undefined) return literal;
       key = host;
-    } else if (i32[i + NAME] !== 0) key = (i32[i + NAME] as number) - 1;
+    } else if (i32[i + NAME] !== 0 && this.#meant[slot] !== true) key = (i32[i + NAME] as number) - 1;
     else {
       const words = i32.slice(i + ORIGINAL, i + ORIGINAL + 4);
       return [{ family: i32[i + FAMILY] as 4 | 6, words }];

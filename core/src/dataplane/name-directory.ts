@@ -4,7 +4,8 @@
  * sees either nothing or a whole entry. Entries are never removed: one that was taken back only says so, and when too
  * many say so control makes a new directory and gives it to the workers.
  *
- * An entry is 8 int32: family, 4 address words (as in sockaddr, IPv4 in the first), name index, pattern index, unused.
+ * An entry is 8 int32: family, 4 address words (as in sockaddr, IPv4 in the first), name index, pattern index, and
+ * whether it is a real address of the name.
  */
 import type { Family } from '../api/flow.ts';
 import { addressToBytes, familyOf } from '../capture/address.ts';
@@ -12,6 +13,7 @@ import { addressToBytes, familyOf } from '../capture/address.ts';
 const ENTRY = 8;
 const VALUE_NAME = 5;
 const VALUE_PATTERN = 6;
+const VALUE_REAL = 7;
 
 /** The pattern of a name that no service wants any more. */
 export const RETIRED_PATTERN = -1;
@@ -73,7 +75,7 @@ export class NameDirectory {
   }
 
   /** Control: enters an address, or changes the pattern of one that is entered. */
-  set(address: string, name: number, pattern: number): void {
+  set(address: string, name: number, pattern: number, real = false): void {
     const family = familyOf(address);
     const [a, b, c, d] = wordsOf(address);
     let entry = hash(family, a, b, c, d) & this.#mask;
@@ -81,13 +83,14 @@ export class NameDirectory {
       const base = entry * ENTRY;
       const found = Atomics.load(this.#words, base);
       if (found === 0) {
-        this.#words.set([a, b, c, d, name, pattern], base + 1);
+        this.#words.set([a, b, c, d, name, pattern, Number(real)], base + 1);
         Atomics.store(this.#words, base, family);
         this.#entered++;
         return;
       }
       if (this.#matches(base, family, a, b, c, d)) {
         this.#words[base + VALUE_NAME] = name;
+        this.#words[base + VALUE_REAL] = Number(real);
         Atomics.store(this.#words, base + VALUE_PATTERN, pattern);
         return;
       }
@@ -108,6 +111,11 @@ export class NameDirectory {
 
   nameAt(entry: number): number {
     return this.#words[entry + VALUE_NAME] as number;
+  }
+
+  /** Whether the address is one that the name really has. */
+  isReal(entry: number): boolean {
+    return this.#words[entry + VALUE_REAL] === 1;
   }
 
   patternAt(entry: number): number {

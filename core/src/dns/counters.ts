@@ -9,6 +9,8 @@ export interface DnsCounters {
   queriesOther: number;
   /** Answered from Weir's own zone. */
   answeredAssigned: number;
+  /** Answered with real addresses, which are steered. */
+  answeredReal: number;
   /** Answered from the hosts file. */
   answeredHosts: number;
   /** Answered for an address of the assigned ranges: its name, or that it has none. */
@@ -65,6 +67,13 @@ export interface DnsCounters {
   released: number;
   /** Names that got the addresses of an earlier run. */
   restored: number;
+  /** Look-ups of names that keep their real addresses, and those that failed. */
+  realLookups: number;
+  realLookupsFailed: number;
+  /** Real addresses given after their time, because no upstream answered. */
+  realStale: number;
+  /** Names or addresses over a bound: of one name, of `limits.real-addresses`, of `limits.names`. */
+  realLimitHits: number;
   /** Assignments that could not be written down. */
   mapErrors: number;
 }
@@ -77,6 +86,7 @@ export function createDnsCounters(): DnsCounters {
     queriesAaaa: 0,
     queriesOther: 0,
     answeredAssigned: 0,
+    answeredReal: 0,
     answeredHosts: 0,
     answeredReverse: 0,
     answeredForwarded: 0,
@@ -113,6 +123,10 @@ export function createDnsCounters(): DnsCounters {
     poolExhausted: 0,
     released: 0,
     restored: 0,
+    realLookups: 0,
+    realLookupsFailed: 0,
+    realStale: 0,
+    realLimitHits: 0,
     mapErrors: 0,
   };
 }

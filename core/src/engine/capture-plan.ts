@@ -88,6 +88,8 @@ export interface CapturePlanInput {
   readonly canaries: readonly Canary[];
   /** Servers of the host whose port 53 goes to Weir's resolver. */
   readonly resolvers?: readonly CapturedResolver[];
+  /** Real addresses of names, with the index of the names. */
+  readonly named?: ReadonlyArray<{ readonly address: string; readonly patternIndex: number }>;
   readonly previousNames?: NameTable;
   /** The table of the same services, which is taken as it is: it may have grown since it was compiled. */
   readonly names?: NameTable;
@@ -97,6 +99,7 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
   const { configuration, facts, generation, numbers, canaries } = input;
   const numbered = configuration.services.map((service) => ({ id: numbers.of(service.name), service }));
   const { scopes, forward, only, except } = configuration.capture;
+  const names = input.names ?? compileNames(numbered, input.previousNames);
   const set = compileCaptureSet({
     generation,
     services: numbered,
@@ -106,13 +109,13 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
     rangeProtocols: protocolsOfNames(configuration.services),
     canaries,
     resolvers: input.resolvers ?? [],
+    named: (input.named ?? []).map(({ address, patternIndex }) => ({ address, ports: names.rows[patternIndex] ?? [] })),
     scopes: {
       output: scopes.includes('output'),
       ...(scopes.includes('forward') ? { forward: { interfaces: forward.interfaces } } : {}),
     },
     owners: { only, except },
   });
-  const names = input.names ?? compileNames(numbered, input.previousNames);
   return {
     configuration,
     set,
@@ -137,4 +140,10 @@ export function commonNames(before: NameTable, after: NameTable): { match(name: 
   return {
     match: (name) => (before.match(name) === NO_PATTERN ? NO_PATTERN : after.match(name)),
   };
+}
+
+/** Whether the names of an index keep their real addresses: all services that want them say so. */
+export function keepsAddresses(plan: CapturePlan, index: number): boolean {
+  const services = servicesOfNames(plan, index);
+  return services.length > 0 && services.every(({ address }) => address === 'real');
 }

@@ -7,6 +7,7 @@ import type { Family } from '../api/flow.ts';
 import { NameDirectory, RETIRED_PATTERN, type NameDirectoryData } from '../dataplane/name-directory.ts';
 import { NameTexts, type NameTextsData } from '../dataplane/name-texts.ts';
 import type { NameAssignment } from '../resolvers/assigned.ts';
+import type { RealName } from '../resolvers/real-names.ts';
 
 /** Real addresses of a name through upstreams. Rejects when there are none. */
 export type LookUp = (
@@ -24,9 +25,13 @@ const QUARANTINE = (LONGEST_TTL + 10) * 1000;
 interface Bound {
   readonly index: number;
   assignment: NameAssignment;
+  /** Its addresses are its real ones: dials go where the client meant to. */
+  real: boolean;
 }
 
 export interface NameBindingOptions {
+  /** Real addresses of names at most. */
+  readonly realAddresses?: number;
   /** Called when the directory was replaced: workers must have the new one before anybody is told an address of it. */
   readonly onReplaced?: () => Promise<void>;
   /** Monotonic milliseconds, for tests. */
@@ -44,6 +49,8 @@ export class NameBinding {
   readonly #left: Array<{ readonly index: number; readonly since: number }> = [];
   readonly #free: number[] = [];
   #directory: NameDirectory;
+  /** Real addresses that were entered. */
+  #kept: ReadonlySet<string> = new Set();
   #replacing: Promise<void> | undefined;
 
   /** @param names how many names can have an address at a time */
@@ -51,9 +58,14 @@ export class NameBinding {
     this.#names = names;
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    this.#directory = new NameDirectory(NameDirectory.allocate(names));
+    this.#directory = new NameDirectory(NameDirectory.allocate(this.#entries));
     // Twice: numbers wait before they are used again.
     this.#shared = new NameTexts(NameTexts.allocate(2 * names));
+  }
+
+  /** How many names of three addresses the directory has room for. */
+  get #entries(): number {
+    return this.#names + Math.ceil((this.#options.realAddresses ?? 0) / 3);
   }
 
   get data(): NameDirectoryData {
@@ -74,16 +86,40 @@ export class NameBinding {
    * then may the answer be given.
    * @throws ResolveError SERVFAIL when no number is free.
    */
-  enter(assignment: NameAssignment): void | Promise<void> {
+  enter(assignment: NameAssignment, real = false): void | Promise<void> {
     const { name } = assignment;
     let bound = this.#bound.get(name);
     if (bound === undefined) {
-      bound = { index: this.#number(name), assignment };
+      bound = { index: this.#number(name), assignment, real };
       this.#bound.set(name, bound);
-    } else bound.assignment = assignment;
+    } else {
+      bound.assignment = assignment;
+      bound.real = real;
+    }
     this.#set(bound);
     if (this.#directory.crowded && this.#replacing === undefined) this.#replace();
     return this.#replacing;
+  }
+
+  /** These names keep their real addresses. As `enter`. */
+  async keep(names: readonly RealName[]): Promise<void> {
+    for (const { name, patternIndex, addresses } of names) {
+      // What it had stays entered until nothing is steered there any more.
+      await this.enter({ name, patternIndex, former: addresses }, true);
+    }
+  }
+
+  /** No other names keep their real addresses, and none of them has any other: to be called when nothing else is steered. */
+  keepOnly(names: readonly RealName[]): void {
+    const now = new Set(names.flatMap(({ addresses }) => addresses));
+    const wanted = new Set(names.map(({ name }) => name));
+    for (const address of this.#kept) if (!now.has(address)) this.#directory.free(address);
+    this.#kept = now;
+    for (const [name, { index, real }] of this.#bound) {
+      if (!real || wanted.has(name)) continue;
+      this.#bound.delete(name);
+      this.#left.push({ index, since: this.#now() });
+    }
   }
 
   /** Gives every known name the pattern it has under a new matcher; names that nobody wants any more are retired. */
@@ -157,13 +193,15 @@ export class NameBinding {
     return index;
   }
 
-  #set({ index, assignment }: Bound): void {
-    for (const address of addressesOf(assignment)) this.#directory.set(address, index, assignment.patternIndex);
+  #set({ index, assignment, real }: Bound): void {
+    for (const address of addressesOf(assignment)) {
+      this.#directory.set(address, index, assignment.patternIndex, real);
+    }
   }
 
   /** Half of the directory is of addresses that are nobody's any more: a new one holds only those that are somebody's. */
   #replace(): void {
-    this.#directory = new NameDirectory(NameDirectory.allocate(this.#names));
+    this.#directory = new NameDirectory(NameDirectory.allocate(this.#entries));
     for (const bound of this.#bound.values()) this.#set(bound);
     const run = async (): Promise<void> => {
       try {

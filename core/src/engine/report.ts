@@ -74,6 +74,8 @@ export interface StatusReport {
     /** The upstreams with how they do and how long they take. */
     readonly upstreamReports: readonly UpstreamReport[];
     readonly names: number;
+    /** Real addresses of names that are steered (`address: real`). */
+    readonly realAddresses: number;
     /** How full each assigned range is. */
     readonly pool: ReadonlyArray<{ readonly range: string; readonly taken: number; readonly size: number }>;
     /** Where assigned addresses are written down; absent: nowhere. */

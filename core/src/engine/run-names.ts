@@ -11,8 +11,9 @@ import { nameMapPath } from '../host/state-directory.ts';
 import type { PluggedResolver } from '../resolvers/chain.ts';
 import { NameService } from '../resolvers/name-service.ts';
 import type { QueryCapture } from '../resolvers/system-claim.ts';
-import { servicesOfNames, type CapturePlan } from './capture-plan.ts';
+import { keepsAddresses, servicesOfNames, type CapturePlan } from './capture-plan.ts';
 import type { NameBinding } from './name-binding.ts';
+import { steerRealNames } from './real-steering.ts';
 import { exactNames } from './reload-scope.ts';
 import type { Steering } from './steering.ts';
 
@@ -31,6 +32,8 @@ export interface RunNamesParts {
   readonly host: HostChanges;
   readonly binding: NameBinding;
   readonly steering: Steering;
+  /** See Run. */
+  readonly exclusively: <T>(change: () => Promise<T>) => Promise<T>;
   readonly dataPlane: DataPlane;
   readonly dialer: (name: string) => Dialer | undefined;
   readonly resolvers: ReadonlyArray<ResolverDefinition<never>>;
@@ -60,6 +63,11 @@ export function makeNameService(parts: RunNamesParts): NameService {
       const numbers = dataPlane.namesInUse();
       binding.recycle(numbers);
       return [...numbers].flatMap((number) => binding.textOf(number) ?? []);
+    },
+    real: {
+      keeps: (index) => keepsAddresses(steering.given ?? plan, index),
+      steer: (names) => steerRealNames({ steering, binding, exclusively: parts.exclusively }, names),
+      addresses: configuration.limits.realAddresses,
     },
     resolvesUpstream: (index) =>
       servicesOfNames(steering.plan ?? plan, index).some(({ resolve }) => resolve === 'upstream'),

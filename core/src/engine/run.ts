@@ -23,7 +23,6 @@ import { DialPlans } from './dial-plans.ts';
 import { DriftWatch } from './drift-watch.ts';
 import type { Events } from './events.ts';
 import { FlowLog } from './flow-log.ts';
-import { factChanges } from './fact-changes.ts';
 import { HostWatch } from './host-watch.ts';
 import { InterceptorTrial } from './interceptor-trial.ts';
 import { NameBinding } from './name-binding.ts';
@@ -108,6 +107,7 @@ export class Run {
     const { bypassMark } = this.#numbers.numbers;
     this.#mark = mayMark(bypassMark) ? bypassMark : 0;
     this.#binding = new NameBinding(configuration.limits.names, {
+      realAddresses: configuration.limits.realAddresses,
       onReplaced: () => this.#steering.refreshNames(),
     });
     this.dataPlane = new DataPlane(
@@ -216,7 +216,8 @@ export class Run {
     if (!selected.report.transparent) await this.#keeper?.dismiss();
     if (canaries.length > 0) await this.#steering.change(this.#steering.compile(configuration, []));
     signal.throwIfAborted();
-    await this.#startNames(signal);
+    // Names that keep their real addresses change what is steered as soon as they are answered.
+    await this.#exclusively(() => this.#startNames(signal));
     this.#drift = new DriftWatch({
       subjects: [selected.interceptor, this.#names.claim],
       policy: configuration.capture.onDrift,
@@ -366,17 +367,8 @@ export class Run {
   /** What changed at the host is followed before drift is looked for: it may be the reason of it. */
   async #look(signal: AbortSignal): Promise<void> {
     if (this.#draining || signal.aborted) return;
-    const { capture } = this.#configuration;
-    const [before, facts] = [this.#steering.facts, lookAtHost(capture)];
-    const changes = factChanges(before, facts);
+    const changes = await this.#steering.follow(this.#configuration);
     if (changes.length > 0) {
-      this.#steering.learn(facts);
-      try {
-        await this.#steering.change(this.#steering.compile(this.#configuration, []));
-      } catch (error) {
-        this.#steering.learn(before);
-        throw error;
-      }
       this.#followed++;
       this.#log.info({ changes }, 'the host has changed, and what is captured with it');
       this.#events.emit('host-changed', changes);
@@ -400,6 +392,7 @@ export class Run {
       host: this.#journal,
       binding: this.#binding,
       steering: this.#steering,
+      exclusively: this.#exclusively,
       dataPlane: this.dataPlane,
       dialer: (name) => this.#dialPlans?.dialer(name),
       resolvers: this.#registry?.resolvers() ?? [],

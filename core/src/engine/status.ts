@@ -44,6 +44,7 @@ export function statusOf(parts: StatusParts): Omit<StatusReport, 'state'> {
       upstreams: names?.upstreams ?? [],
       upstreamReports: names?.upstreamReports ?? [],
       names: names?.names ?? 0,
+      realAddresses: names?.realAddresses ?? 0,
       pool: names?.pool ?? [],
       ...(names?.map === undefined ? {} : { map: names.map }),
       cache: names?.cache ?? { entries: 0, bytes: 0 },

@@ -8,13 +8,14 @@ import type { Endpoint, Protocol } from '../api/flow.ts';
 import type { HostFacts, HostNumbers } from '../api/host.ts';
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint } from '../api/point.ts';
-import { addressToNumber, familyOf } from '../capture/address.ts';
+import { addressToNumber, familyOf, parsePrefix, prefixContains } from '../capture/address.ts';
 import { buildLookupTable, decide, type CapturedResolver, type LookupTableData } from '../capture/index.ts';
 import type { CaptureConfiguration, Configuration } from '../config/model.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { DialStep, TableMessage } from '../dataplane/messages.ts';
 import { controlGroups } from '../host/control-groups.ts';
 import { hostFacts } from '../host/facts.ts';
+import { factChanges } from './fact-changes.ts';
 import { makeCapturePlan, ServiceNumbers, type CapturePlan } from './capture-plan.ts';
 import { builtInStep, type DialPlans } from './dial-plans.ts';
 import type { NameBinding } from './name-binding.ts';
@@ -30,6 +31,12 @@ export const RESOLVER_TEXT = '(resolver)';
 export interface CapturedServers {
   readonly addresses: readonly string[];
   readonly listeners: Readonly<Partial<Record<Protocol, Endpoint>>>;
+}
+
+/** A real address of a name, and the name's index. */
+export interface NamedRow {
+  readonly address: string;
+  readonly patternIndex: number;
 }
 
 const NO_SERVERS: CapturedServers = { addresses: [], listeners: {} };
@@ -70,6 +77,7 @@ export class Steering {
   #nameRows = 0;
   #generation = 0;
   #servers = NO_SERVERS;
+  #named: readonly NamedRow[] = [];
   #ended = false;
 
   constructor(parts: SteeringParts, facts: HostFacts) {
@@ -87,6 +95,11 @@ export class Steering {
     return this.#plan;
   }
 
+  /** What the workers decide by; what holds, or is about to. */
+  get given(): CapturePlan | undefined {
+    return this.#given;
+  }
+
   /** Compiles a configuration for the host as it was last looked at; nothing changes. */
   compile(configuration: Configuration, canaries: readonly Canary[]): CapturePlan {
     const plan = makeCapturePlan({
@@ -96,6 +109,7 @@ export class Steering {
       numbers: this.serviceNumbers,
       canaries,
       resolvers: resolversOf(this.#servers),
+      named: this.#named.filter(({ address }) => this.#mayBeNamed(configuration, address)),
       ...(this.#plan === undefined ? {} : { previousNames: this.#plan.names }),
       // Of the same configuration the names are the same, also those that were not foreseen.
       ...(this.#plan?.configuration === configuration ? { names: this.#plan.names } : {}),
@@ -135,6 +149,26 @@ export class Steering {
       this.#servers = before;
       throw error;
     }
+  }
+
+  /** Steers these addresses of names from now on, and no others. When it throws, nothing has changed. */
+  async steerNamed(rows: readonly NamedRow[]): Promise<void> {
+    const [plan, before] = [this.#plan, this.#named];
+    if (plan === undefined || this.#ended || keyOf(rows) === keyOf(before)) return;
+    this.#named = rows;
+    try {
+      await this.change(this.compile(plan.configuration, []));
+    } catch (error) {
+      this.#named = before;
+      throw error;
+    }
+  }
+
+  /** What an upstream says must not take this host's own traffic, nor what the configuration leaves out. */
+  #mayBeNamed({ exclude, resolver }: Configuration, address: string): boolean {
+    const [family, number] = [familyOf(address), addressToNumber(address)];
+    const own = this.#facts.ownAddresses.map((text) => parsePrefix(text));
+    return ![...exclude, ...resolver.ranges, ...own].some((prefix) => prefixContains(prefix, family, number));
   }
 
   /** Gives the first plan to the workers; no interceptor is there yet. */
@@ -198,6 +232,21 @@ export class Steering {
       throw error;
     }
     this.#plan = plan;
+  }
+
+  /** Goes along with what has changed at the host. @returns the changes, in words; the old state holds when it throws. */
+  async follow(configuration: Configuration): Promise<readonly string[]> {
+    const [before, facts] = [this.#facts, lookAtHost(configuration.capture)];
+    const changes = factChanges(before, facts);
+    if (changes.length === 0) return changes;
+    this.learn(facts);
+    try {
+      await this.change(this.compile(configuration, []));
+    } catch (error) {
+      this.learn(before);
+      throw error;
+    }
+    return changes;
   }
 
   /** What the next plan is compiled for. */
@@ -268,4 +317,11 @@ function resolverSteps({ listeners }: CapturedServers): ReadonlyArray<readonly [
     const step: DialStep = { kind: 'route', dialer: 0, host: listener.address, port: listener.port };
     return [[RESOLVER_SERVICES[protocol], [step]] as const];
   });
+}
+
+function keyOf(rows: readonly NamedRow[]): string {
+  return rows
+    .map(({ address, patternIndex }) => `${address} ${patternIndex}`)
+    .toSorted()
+    .join();
 }

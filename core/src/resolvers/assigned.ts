@@ -141,6 +141,11 @@ export class AssignedResolver implements Resolver {
     return () => this.#probes.delete(assignment.name);
   }
 
+  /** Whether it is a name of the self-test. */
+  isProbe(name: string): boolean {
+    return this.#probes.has(name);
+  }
+
   #match(name: string): number {
     try {
       return this.#matcher.match(name);

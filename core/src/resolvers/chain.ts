@@ -3,7 +3,7 @@ import type { Resolver } from '../api/resolver.ts';
 import type { ChainedResolver } from '../dns/responder.ts';
 
 /** Priorities of the built-in resolvers; see ResolverDefinition. */
-export const PRIORITY = { dohCanary: 510, assigned: 500, reverse: 490, hosts: 400, upstream: 100 } as const;
+export const PRIORITY = { dohCanary: 510, real: 501, assigned: 500, reverse: 490, hosts: 400, upstream: 100 } as const;
 
 /** Milliseconds after which a plugin's resolver is given up: before libc asks again. */
 const PLUGIN_TIMEOUT = 4000;

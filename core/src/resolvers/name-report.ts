@@ -15,6 +15,8 @@ export interface NameServiceStatus {
   readonly upstreams: readonly Endpoint[];
   readonly upstreamReports: readonly UpstreamReport[];
   readonly names: number;
+  /** Real addresses of names that are steered. */
+  readonly realAddresses: number;
   readonly pool: ReadonlyArray<{ readonly range: string; readonly taken: number; readonly size: number }>;
   /** Where assigned addresses are written down; absent: nowhere. */
   readonly map?: string;
@@ -32,6 +34,8 @@ export interface NameReport {
   readonly ipv6?: string;
   /** Addresses that were its own, and that clients may still have. */
   readonly former?: readonly string[];
+  /** Its real addresses, which are steered (`address: real`). */
+  readonly real?: readonly string[];
   /** Named by the configuration itself, and not only wanted by a pattern. */
   readonly configured: boolean;
   /** Another name had the IPv4 address that its hash gives: other hosts may have chosen otherwise. */

@@ -5,13 +5,10 @@
  * Order of calls: constructor → start → (claimSystem) → (selfTest) → … → releaseSystem → stop. Everything but `start`
  * and `claimSystem` may be called at any time.
  */
-import type { Dialer } from '../api/dialer.ts';
 import { ResolveError, SelfTestError, WeirError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
-import type { HostChanges } from '../api/host.ts';
-import type { Logger } from '../api/logger.ts';
 import { addressToBytes, bytesToAddress, familyOf, isAddress } from '../capture/address.ts';
-import type { DnsListen, ResolverConfiguration } from '../config/model.ts';
+import type { DnsListen } from '../config/model.ts';
 import type { Assignment } from '../dns/address-pool.ts';
 import { createDnsCounters, type DnsCounters } from '../dns/counters.ts';
 import { KnownAnswers } from '../dns/known-answers.ts';
@@ -25,17 +22,20 @@ import type { ResolvedReach } from '../dns/reach.ts';
 import { RESOLV_CONF, type ResolvConfPlace } from '../dns/resolv-conf-claim.ts';
 import { Responder, type AnsweredQuery } from '../dns/responder.ts';
 import { runSelfTest, selfTestAssignment, selfTestName } from '../dns/self-test.ts';
-import { DnsServer, type DnsServerLimits } from '../dns/server.ts';
-import type { Upstreams, UpstreamTimings } from '../dns/upstreams.ts';
+import { DnsServer } from '../dns/server.ts';
+import type { Upstreams } from '../dns/upstreams.ts';
 import { AssignedResolver, type NameAssignment, type NameMatcher } from './assigned.ts';
 import { chainOf, PRIORITY, type PluggedResolver } from './chain.ts';
 import { DohCanaryResolver } from './doh-canary.ts';
 import { HostsResolver } from './hosts.ts';
+import type { NameServiceOptions } from './name-service-options.ts';
 import type { NameReport, NameServiceStatus, QueryReport, SelfTestState } from './name-report.ts';
 import { NameStore } from './name-store.ts';
 import { reportQuery } from './query-report.ts';
+import { RealNames } from './real-names.ts';
+import { RealResolver } from './real.ts';
 import { ReverseResolver } from './reverse.ts';
-import { SystemClaim, type QueryCapture } from './system-claim.ts';
+import { SystemClaim } from './system-claim.ts';
 import { SystemServers } from './system.ts';
 import { makeUpstreamLayer } from './upstream-layer.ts';
 import type { UpstreamSources } from './upstream-sources.ts';
@@ -47,44 +47,6 @@ const LITERAL_TTL = 86_400;
 /** Milliseconds at most between two looks for names that nobody uses any more. */
 const LONGEST_SWEEP = 60_000;
 
-export interface NameServiceOptions {
-  readonly resolver: ResolverConfiguration;
-  readonly limits: { readonly names: number };
-  readonly matcher: NameMatcher;
-  /** Exact names of the configuration; they get their addresses at start. */
-  readonly configuredNames: readonly string[];
-  /** fwmark of every socket; 0 for none. */
-  readonly mark: number;
-  /** Families this host speaks: names get addresses of these only. */
-  readonly families: readonly Family[];
-  readonly owner: string;
-  readonly stateDirectory: string;
-  readonly log: Logger;
-  readonly host: HostChanges;
-  /** See AssignedOptions. */
-  readonly onAssign: (assignment: NameAssignment) => void | Promise<void>;
-  /** Called when a name has given its addresses back, before others can get them. */
-  readonly onRelease?: (name: string) => void;
-  /** Names of the flows that live now. */
-  readonly namesInUse?: () => Iterable<string>;
-  /** See AssignedOptions. */
-  readonly resolvesUpstream?: (patternIndex: number) => boolean;
-  /** Path of the map of names for `resolver.map: state`; absent: none is kept then. */
-  readonly nameMapPath?: string;
-  /** The dialer of a name, for upstreams that are reached through one. */
-  readonly dialer?: (name: string) => Dialer | undefined;
-  /** Resolvers of plugins, asked by priority among the built-in ones; `close` is called by `stop`. */
-  readonly resolvers?: readonly PluggedResolver[];
-  /** What services name now: exact names, patterns and exclusions. Default: the configured names. */
-  readonly patterns?: () => readonly string[];
-  /** For `resolver.reach: capture`; absent: nothing can be captured. */
-  readonly capture?: QueryCapture;
-  readonly hostsPath?: string;
-  readonly resolvConfPath?: string;
-  readonly serverLimits?: Partial<DnsServerLimits>;
-  readonly upstreamTimings?: Partial<UpstreamTimings>;
-}
-
 export class NameService {
   readonly #options: NameServiceOptions;
   readonly #place: Required<ResolvConfPlace>;
@@ -93,6 +55,7 @@ export class NameService {
   readonly #store: NameStore;
   readonly #assigned: AssignedResolver;
   readonly #known = new KnownAnswers();
+  readonly #real: RealNames;
   readonly #hosts: HostsResolver;
   readonly #system: SystemServers;
   readonly #sources: UpstreamSources;
@@ -154,12 +117,26 @@ export class NameService {
     this.#upstreams = layer.upstreams;
     this.#lookups = layer.lookups;
     this.#upstream = layer.resolver;
+    this.#real = new RealNames({
+      families,
+      addresses: options.real?.addresses ?? 0,
+      names: options.limits.names,
+      keepMs: resolver.keep,
+      patternOf: (name) => this.#realPattern(name),
+      lookup: (name, family, signal) => this.lookup(name, family, { signal }),
+      steer: options.real?.steer ?? (() => Promise.resolve()),
+      inUse: () => options.namesInUse?.() ?? [],
+      counters,
+      log,
+    });
+    const keeps = (name: string): boolean => !this.#assigned.isProbe(name) && this.#realPattern(name) >= 0;
     const nameOf = (address: string): string | undefined => this.#store.pool.nameOf(address);
     const reverse = new ReverseResolver({ ranges: resolver.ranges, nameOf, ttl, counters });
     const builtIn: readonly PluggedResolver[] = [
       ...(resolver.dohCanary
         ? [{ id: 'doh-canary', priority: PRIORITY.dohCanary, resolver: new DohCanaryResolver(ttl) }]
         : []),
+      { id: 'real', priority: PRIORITY.real, resolver: new RealResolver({ names: this.#real, keeps, counters, ttl }) },
       { id: 'assigned', priority: PRIORITY.assigned, resolver: this.#assigned },
       { id: 'reverse', priority: PRIORITY.reverse, resolver: reverse },
       { id: 'hosts', priority: PRIORITY.hosts, resolver: this.#hosts },
@@ -217,6 +194,7 @@ export class NameService {
       await this.stop();
       throw error;
     }
+    this.#real.start(this.#configuredNames);
     const interval = Math.min(LONGEST_SWEEP, Math.ceil(this.#options.resolver.keep / 4));
     this.#sweep = setInterval(() => this.sweep(), interval);
     this.#sweep.unref();
@@ -287,6 +265,7 @@ export class NameService {
     this.#configuredNames = configuredNames;
     this.#store.pool.configure(this.#wanted(configuredNames));
     await this.#assignAll(configuredNames);
+    this.#real.configure(configuredNames);
     await this.claim.update();
   }
 
@@ -302,6 +281,7 @@ export class NameService {
   /** Notes that a flow used the name. */
   touch(name: string): void {
     this.#store.pool.touch(name);
+    this.#real.touch(name);
   }
 
   /**
@@ -349,13 +329,13 @@ export class NameService {
   /** All names that have addresses, with what is known of them; sorted. */
   names(): readonly NameReport[] {
     const now = performance.now();
-    return [...this.#store.pool.assignments()]
-      .map(({ usedAt, ...one }) => ({
-        ...one,
-        unusedMs: Math.round(now - usedAt),
-        patternIndex: this.#assigned.patternOf(one.name),
-      }))
-      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+    const assigned = [...this.#store.pool.assignments()].map(({ usedAt, ...one }) => ({
+      ...one,
+      unusedMs: Math.round(now - usedAt),
+      patternIndex: this.#assigned.patternOf(one.name),
+    }));
+    const real = this.#real.list().map(({ addresses, ...one }) => ({ ...one, displaced: false, real: addresses }));
+    return [...assigned, ...real].toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /**
@@ -379,6 +359,7 @@ export class NameService {
       upstreams: this.#upstreams.servers.map((server) => server.endpoint),
       upstreamReports: this.#upstreams.reports(),
       names: this.#store.pool.size,
+      realAddresses: this.#real.size,
       pool: this.#store.pool.use,
       ...(this.#store.mapPath === undefined ? {} : { map: this.#store.mapPath }),
       cache: this.#upstream.cached,
@@ -393,6 +374,7 @@ export class NameService {
   async stop(): Promise<void> {
     clearInterval(this.#sweep);
     await this.#server.close();
+    this.#real.stop();
     this.#upstreams.close();
     for (const { resolver } of this.#options.resolvers ?? []) await resolver.close?.();
     this.#store.close();
@@ -405,9 +387,17 @@ export class NameService {
     return kind === 'resolv-conf' || kind === 'systemd-resolved';
   }
 
-  /** Names that a service excludes do not count. */
+  /** Those that get addresses of the ranges: not what a service excludes, nor what keeps its own. */
   #wanted(names: readonly string[]): readonly string[] {
-    return names.filter((name) => this.#assigned.patternOf(name) >= 0);
+    return names.filter((name) => this.#assigned.patternOf(name) >= 0 && this.#realPattern(name) < 0);
+  }
+
+  /** The pattern of a name that keeps its real addresses; -1 for all others. */
+  #realPattern(name: string): number {
+    const { real } = this.#options;
+    if (real === undefined) return -1;
+    const pattern = this.#assigned.patternOf(name);
+    return pattern >= 0 && real.keeps(pattern) ? pattern : -1;
   }
 
   async #assignAll(names: readonly string[]): Promise<void> {

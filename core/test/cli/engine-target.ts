@@ -77,6 +77,7 @@ export const STATUS: StatusReport = {
       },
     ],
     names: 4,
+    realAddresses: 0,
     pool: [{ range: '100.64.0.0/10', taken: 4, size: 4_194_287 }],
     map: '/run/weir/.names@1/default',
     cache: { entries: 2, bytes: 300 },

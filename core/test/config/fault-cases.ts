@@ -242,9 +242,9 @@ services: []
     ),
   },
   {
-    what: 'real addresses, which nothing steers yet',
-    text: service('addresses: x.y, address: real'),
-    faults: [expect.stringContaining('"address: real" is not built yet')],
+    what: 'a name with two kinds of address',
+    text: `services:\n  - { name: a, addresses: [x.y, z.y] }\n  - { name: b, addresses: X.y, address: real }\n`,
+    faults: [expect.stringContaining('"X.y" has "address: real" here and "address: assigned" in another service')],
   },
   {
     what: 'exclusions from nothing',

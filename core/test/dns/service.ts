@@ -3,7 +3,8 @@ import { writeFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import type { ResolverConfiguration, UpstreamConfiguration } from '../../src/config/model.ts';
 import type { NameAssignment } from '../../src/resolvers/assigned.ts';
-import { NameService, type NameServiceOptions } from '../../src/resolvers/name-service.ts';
+import type { NameServiceOptions } from '../../src/resolvers/name-service-options.ts';
+import { NameService } from '../../src/resolvers/name-service.ts';
 import {
   Dnsmasq,
   FakeUpstream,

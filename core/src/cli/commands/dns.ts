@@ -59,11 +59,12 @@ export function nameTable(output: Output, names: readonly ServedName[]): string 
   );
 }
 
-function noteOf({ configured, displaced, former, pattern }: ServedName): string {
+function noteOf({ configured, displaced, former, pattern, real }: ServedName): string {
   const notes = [
     ...(configured ? ['configured'] : []),
     ...(pattern === undefined ? ['no longer wanted'] : []),
     ...(displaced ? ['its own address was taken: other hosts may differ'] : []),
+    ...(real === undefined ? [] : [`real: ${real.join(', ') || 'not resolved yet'}`]),
     ...(former === undefined ? [] : [`also ${former.join(', ')}`]),
   ];
   return notes.join('; ');
