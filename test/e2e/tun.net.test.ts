@@ -1,5 +1,5 @@
 /** What only the tun mechanism has: a device that can vanish, packets of other sizes, fragments, few sources, a pump. */
-import { clientArguments, peerCommand, requires, runClients, startPeer } from '@weir/core/testing';
+import { clientArguments, datagramArguments, peerCommand, requires, runClients, startPeer } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { loadScene, scriptCommand, type LoadScene } from './load-scene.ts';
 
@@ -64,6 +64,34 @@ describe.skipIf(requires('namespaces', 'tun', 'ipv6'))('tun', () => {
     const { counters } = await weir.admin.status();
     expect(counters).toMatchObject({ droppedFragment: 0, droppedMalformed: 0, writeFailed: 0, natExhausted: 0 });
     expect(counters['natOpened']).toBeGreaterThan(6);
+  });
+
+  test('only flows of the chosen users are captured', { timeout: 60_000 }, async () => {
+    await using made = await loadScene();
+    await echo(made);
+    await startPeer(made.server, 'udp-server', ['--listen', '10.1.0.1:9000', '--mode', 'echo']);
+    await made.start(config({}, { capture: { only: ['uid:1000-1999'], except: ['uid:1500'] } }));
+    const as = async (uid: number, argv: readonly string[]): Promise<unknown> => {
+      const user = ['setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups'];
+      return JSON.parse(await made.client.check([...user, ...argv], { timeoutMs: 20_000 }));
+    };
+    const datagram = peerCommand('udp-client', datagramArguments(['203.0.113.7:7000'], { timeoutMs: 2000 }));
+    // The host has no route to the captured addresses, which tells who is captured from who is not.
+    for (const [uid, isCaptured] of [
+      [1000, true],
+      [1999, true],
+      [1500, false],
+      [2000, false],
+      [0, false],
+    ] as const) {
+      for (const target of TARGETS) {
+        const client = peerCommand('tcp-client', clientArguments(target, { mode: 'exchange', timeoutMs: 5000 }));
+        expect(await as(uid, client), `uid ${uid} to ${target}`).toMatchObject({
+          outcomes: isCaptured ? { eof: 1 } : { ENETUNREACH: 1 },
+        });
+      }
+      expect(await as(uid, datagram), `a datagram of uid ${uid}`).toMatchObject({ right: isCaptured ? 1 : 0 });
+    }
   });
 
   test('a device that somebody removed is made again, and living flows go on', { timeout: 60_000 }, async () => {
