@@ -1,8 +1,30 @@
 // oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
 /** Lists of compliance cases as tests of one mechanism: what it holds runs, what it cannot hold is named. */
-import { casesByCapability, requires, type ComplianceCase, type ComplianceEnvironment } from '@weir/core/testing';
+import {
+  casesByCapability,
+  CRASH_CASES,
+  crashCases,
+  requires,
+  type ComplianceCase,
+  type ComplianceEnvironment,
+} from '@weir/core/testing';
 import type { InterceptorDefinition } from '@weir/core';
 import { describe, test } from 'vitest';
+
+const CRASHES = new Set(CRASH_CASES.map(({ name }) => name));
+
+/** A fault is injected at every so manieth step: at every one takes minutes, which the soak has. */
+export const STRIDE = process.env['WEIR_SOAK'] === '1' ? 1 : 6;
+
+/** The cases without those that inject faults. */
+export function withoutCrashes(cases: readonly ComplianceCase[]): readonly ComplianceCase[] {
+  return cases.filter(({ name }) => !CRASHES.has(name));
+}
+
+/** The cases, with faults at the steps that there is time for. */
+export function withSomeCrashes(cases: readonly ComplianceCase[]): readonly ComplianceCase[] {
+  return [...withoutCrashes(cases), ...crashCases(STRIDE)];
+}
 
 /**
  * @param lists by title, which stands behind the mechanism's.

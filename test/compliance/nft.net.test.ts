@@ -10,11 +10,12 @@ import {
 } from '@weir/core/testing';
 import { nft } from '@weir/nft';
 import { describe, test } from 'vitest';
+import { withSomeCrashes } from './held.ts';
 
 const environment: ComplianceEnvironment = { interceptor: 'nft' };
 
 const LISTS = {
-  'nft, tcp': TCP_OUTPUT_CASES,
+  'nft, tcp': withSomeCrashes(TCP_OUTPUT_CASES),
   'nft, udp': UDP_OUTPUT_CASES,
   'nft, tcp forwarded': TCP_FORWARD_CASES,
   'nft, udp forwarded': UDP_FORWARD_CASES,

@@ -1,7 +1,6 @@
 // oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
 import {
   casesByCapability,
-  CRASH_CASES,
   crashCases,
   requires,
   TCP_FORWARD_CASES,
@@ -13,6 +12,7 @@ import {
 } from '@weir/core/testing';
 import { tproxyIptables } from '@weir/tproxy-iptables';
 import { describe, test } from 'vitest';
+import { STRIDE, withoutCrashes } from './held.ts';
 
 /** On the hosts of the cases nobody has rules: without this the machine's default would be tested, and the other not. */
 const environment = (variant: string): ComplianceEnvironment => ({
@@ -20,11 +20,7 @@ const environment = (variant: string): ComplianceEnvironment => ({
   config: { interceptors: { 'tproxy-iptables': { variant } } },
 });
 
-/** A fault at every step takes minutes; the soak has them. */
-const stride = process.env['WEIR_SOAK'] === '1' ? 1 : 6;
-
-const CRASHES = new Set(CRASH_CASES.map(({ name }) => name));
-const PLAIN = TCP_OUTPUT_CASES.filter(({ name }) => !CRASHES.has(name));
+const PLAIN = withoutCrashes(TCP_OUTPUT_CASES);
 
 /** What the variants have in common is tried with one of them. */
 const MECHANISM =
@@ -51,10 +47,10 @@ for (const { title, cases, legacy, crashes } of LISTS) {
   const { held, leftOut } = casesByCapability(cases, tproxyIptables.capabilities);
   for (const { name, reason } of leftOut)
     process.stderr.write(`no case for tproxy-iptables, ${title}: ${name}: ${reason}\n`);
-  const some = held.filter(({ name }) => stride === 1 || legacy.test(name));
+  const some = held.filter(({ name }) => STRIDE === 1 || legacy.test(name));
   for (const [variant, chosen, every] of [
-    ['nft', held, stride],
-    ['legacy', some, 4 * stride],
+    ['nft', held, STRIDE],
+    ['legacy', some, 4 * STRIDE],
   ] as const) {
     describe.skipIf(requires('namespaces', `iptables-${variant}`, 'ipv6', 'curl', 'ping', 'nft'))(
       `tproxy-iptables (${variant}), ${title}`,

