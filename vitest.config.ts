@@ -8,9 +8,13 @@ import { defineConfig } from 'vitest/config';
 // Tests import packages by name; `source` makes those names mean src/, so that no build is needed.
 const conditions = ['source', 'node', 'import', 'module', 'default'];
 
-/** What counts losses, system calls or memory under load: another file beside it would be in the figures. */
+/**
+ * What counts losses, system calls or memory under load: another file beside it would be in the figures. And what packs the
+ * packages, in one place.
+ */
 const ALONE = [
   'test/bench/**/*.net.test.ts',
+  'test/docs/**/*.net.test.ts',
   'test/guard/**/*.net.test.ts',
   'test/soak/**/*.net.test.ts',
   'test/e2e/{limits,load,socks5,udp-users}.net.test.ts',
