@@ -1,63 +1,9 @@
-/** Starting, stopping and failing under a TPROXY mechanism, and what others may do to it meanwhile. */
+/** The life of a TPROXY mechanism beyond what holds for every one (HOOK_CASES), and what others may do to it meanwhile. */
 import { strict as assert } from 'node:assert';
 import { libc } from '../sys/index.ts';
-import { descriptorsOf, openedSince } from './descriptors.ts';
 import { accept, arrival, attempt, connect, passes } from './single-flows.ts';
 import { enterFreshNamespace, shell } from './thread-namespace.ts';
 import { signal, type TproxyCase, type TproxyEnvironment, V4, WEB } from './tproxy-case.ts';
-
-/** More than any mechanism has to make. */
-const MOST_CHANGES = 30;
-
-async function failures({ make, state }: TproxyEnvironment): Promise<void> {
-  enterFreshNamespace({ uplink: true });
-  const before = state();
-  let failAt = 1;
-  for (let failed = true; failed; failAt++) {
-    assert.ok(failAt < MOST_CHANGES, 'start ends');
-    await using weir = make({}, failAt);
-    failed = await weir.start(weir.input([WEB])).then(
-      () => false,
-      (error: unknown) => {
-        assert.match(String(error), /injected/);
-        return true;
-      },
-    );
-    if (!failed) break;
-    assert.equal(weir.host.count, failAt);
-    assert.deepEqual(weir.host.made, []);
-    assert.equal(state(), before);
-  }
-  // Two routing tables and two rules of each family, and at least one thing of the mechanism's own.
-  assert.ok(failAt > 9, `start has ${failAt - 1} steps`);
-}
-
-async function stops({ make, state }: TproxyEnvironment): Promise<void> {
-  enterFreshNamespace();
-  const before = state();
-  const open = descriptorsOf();
-  {
-    await using weir = make();
-    await weir.interceptor.stop();
-    await weir.interceptor.provision(signal, []);
-    await weir.interceptor.stop();
-    await weir.start(weir.input([WEB]));
-    await weir.interceptor.stop();
-    await weir.interceptor.stop();
-  }
-  assert.equal(state(), before);
-  assert.deepEqual(openedSince(open, descriptorsOf()), []);
-}
-
-async function aborted({ make, state }: TproxyEnvironment): Promise<void> {
-  enterFreshNamespace();
-  const before = state();
-  await using weir = make();
-  const gone = AbortSignal.abort(new Error('enough'));
-  await assert.rejects(weir.interceptor.probe(gone), /enough/);
-  await assert.rejects(weir.interceptor.start(weir.input([WEB]), gone), /enough/);
-  assert.equal(state(), before);
-}
 
 async function drains({ make }: TproxyEnvironment): Promise<void> {
   enterFreshNamespace({ uplink: true });
@@ -98,9 +44,6 @@ async function withoutIpv6({ make, state }: TproxyEnvironment): Promise<void> {
 }
 
 export const TPROXY_LIFECYCLE_CASES: readonly TproxyCase[] = [
-  { name: 'a failure at each step of start leaves the host as it was', run: failures },
-  { name: 'stop twice, stop without start, stop after provision', run: stops },
-  { name: 'an aborted signal is honoured, and nothing is left', run: aborted },
   { name: 'drain stops steering new flows; verify agrees with it, and an update keeps to it', run: drains },
   { name: 'IPv6 switched off: IPv4 is steered, and nothing of IPv6 is touched', run: withoutIpv6 },
 ];

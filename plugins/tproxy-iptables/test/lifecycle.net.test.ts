@@ -3,6 +3,7 @@ import {
   arrival,
   attempt,
   enterFreshNamespace,
+  HOOK_CASES,
   requires,
   shell,
   SILENT,
@@ -46,6 +47,9 @@ describe.skipIf(requires('namespaces', 'iptables-nft', 'iptables-legacy', 'ipv6'
   () => {
     for (const variant of VARIANTS) {
       describe(variant, () => {
+        for (const { name, timeoutMs, run } of HOOK_CASES) {
+          test(name, { timeout: timeoutMs }, () => run({ definition: tproxyIptables, options: { variant } }));
+        }
         for (const { name, run } of TPROXY_LIFECYCLE_CASES) test(name, () => run(environment(variant)));
 
         for (const { name, input } of CASES) {
