@@ -122,9 +122,9 @@ describe.skipIf(requires('namespaces', 'curl', 'dig', 'dnsmasq'))('captured quer
     },
   );
 
-  test.skipIf(requires('nft', 'tun'))(
-    'a resolver on loopback is captured by nft and is Weir’s upstream; tun cannot, and auto goes on',
-    { timeout: 120_000 },
+  test.skipIf(requires('nft', 'tun', 'bpf'))(
+    'a resolver on loopback is captured by nft and is Weir’s upstream; others cannot, and auto goes on',
+    { timeout: 180_000 },
     async () => {
       await using scene = await startScene();
       const { client } = scene;
@@ -140,13 +140,15 @@ describe.skipIf(requires('namespaces', 'curl', 'dig', 'dnsmasq'))('captured quer
       await weir[Symbol.asyncDispose]();
 
       const listen = ['udp://127.0.0.54:53', 'tcp://127.0.0.54:53'];
-      const other = await WeirProcess.start(client, { config: config('tun', { listen }) });
-      const { resolver } = await other.admin.status();
-      expect(resolver).toMatchObject({ reach: 'resolv-conf', selfTest: 'passed' });
-      expect(resolver.reachReason).toMatch(/127\.0\.0\.1 is left out: tun cannot capture addresses of this host/);
-      await other.stop();
-      await other[Symbol.asyncDispose]();
-      expect(await client.readResolvConf()).toBe(original);
+      for (const id of ['tun', 'ebpf-sklookup']) {
+        const other = await WeirProcess.start(client, { config: config(id, { listen }) });
+        const { resolver } = await other.admin.status();
+        expect(resolver).toMatchObject({ reach: 'resolv-conf', selfTest: 'passed' });
+        expect(resolver.reachReason).toContain(`127.0.0.1 is left out: ${id} cannot capture addresses of this host`);
+        await other.stop();
+        await other[Symbol.asyncDispose]();
+        expect(await client.readResolvConf()).toBe(original);
+      }
     },
   );
 

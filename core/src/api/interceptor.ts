@@ -42,7 +42,10 @@ export interface Capabilities {
   /** The capture point sees the client's own source address. */
   readonly preservesSource: boolean;
   readonly owners: ReadonlyArray<'uid' | 'gid' | 'cgroup'>;
-  /** False: what this host sends to its own addresses, loopback among them, cannot be captured. Absent: it can. */
+  /**
+   * False: what this host sends to its own addresses, loopback among them, cannot be captured, or not without keeping Weir
+   * itself from them. Absent: it can.
+   */
   readonly ownAddresses?: boolean;
 }
 

@@ -22,6 +22,8 @@ export const ebpfSklookup = defineInterceptor({
     // Local flows get Weir's own source address with the route that brings them here; forwarded ones keep theirs.
     preservesSource: false,
     owners: ['uid'],
+    // Services may name them; the program does not see the mark of Weir's own sockets.
+    ownAddresses: false,
   },
   options: skLookupOptions,
   module: new URL(import.meta.url),
