@@ -199,6 +199,18 @@ export class FlowSlab {
     return { capacity, buffer: new SharedArrayBuffer(capacity * SLOT_BYTES), head: new SharedArrayBuffer(12) };
   }
 
+  /**
+   * An empty slab in place of that of a dead worker. Generations go on: what others still say of a flow of the dead, e.g.
+   * the stream worker, must not be taken for said of one of the successor's.
+   */
+  static successor(dead: FlowSlab): FlowSlab {
+    const slab = new FlowSlab(FlowSlab.allocate(dead.capacity));
+    for (let slot = 0; slot < (dead.head[0] as number); slot++) {
+      slab.i32[slot * I32 + GENERATION] = dead.generation(slot);
+    }
+    return slab;
+  }
+
   /** The bytes of a slot, for the record ring. */
   slotBytes(slot: number): Uint8Array {
     return this.#bytes.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES);

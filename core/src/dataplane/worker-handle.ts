@@ -93,6 +93,8 @@ export class WorkerHandle {
 
   /** Starts the thread; resolves when it accepts. Rejects when it dies before. */
   start(points: readonly WorkerPoint[]): Promise<void> {
+    // Not at the death: what is told of the flows of a dead thread still bears its epoch.
+    if (this.#thread !== undefined) this.epoch++;
     const data: WorkerData = {
       index: this.settings.index,
       epoch: this.epoch,
@@ -181,9 +183,8 @@ export class WorkerHandle {
       dead.push(slab.snapshot(slot));
     }
     this.deaths++;
-    this.epoch++;
     this.#lostBefore += this.records.lost;
-    this.slab = new FlowSlab(FlowSlab.allocate(slabCapacity(this.settings.limits)));
+    this.slab = FlowSlab.successor(slab);
     this.records = new RecordRing(RecordRing.allocate(RECORDS));
     for (let service = 0; service < this.settings.serviceCapacity; service++) {
       this.counters.services[service * SERVICE_FIELDS + SERVICE_ACTIVE] = 0;
