@@ -47,3 +47,23 @@ export async function configurationReader(
       loadConfiguration({ file: found, flags, environment: context.environment, definitions: loadDefinitions }),
   };
 }
+
+/** For commands that look at the host: the file, or what would hold without any. Flags and environment count in both. */
+export async function configurationOrDefaults(
+  context: CommandContext,
+  file: string | undefined,
+  options: GivenOptions,
+): Promise<Configuration> {
+  try {
+    return await (await configurationReader(context, file, options)).read();
+  } catch (error) {
+    if (file !== undefined || !(error instanceof UsageError)) throw error;
+    return loadConfiguration({
+      file: 'weir.yaml',
+      text: 'services: []\n',
+      flags: flagsOf(options),
+      environment: context.environment,
+      definitions: loadDefinitions,
+    });
+  }
+}

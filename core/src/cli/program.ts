@@ -105,6 +105,16 @@ function addCommands(program: Command, context: CommandContext, finish: Finish):
       await finish(doctor(context, config, options));
     });
   program
+    .command('plugins')
+    .description('which plugins run would load, and what each brings')
+    .argument('[config]', 'without it ./weir.yaml, /etc/weir/weir.yaml, or the built-in ones alone')
+    .option('--plugin <name>', 'load a plugin; may be given more than once', collect)
+    .option('--json', 'for programs')
+    .action(async (config: string | undefined, options: Options) => {
+      const { plugins } = await import('./commands/plugins.ts');
+      await finish(plugins(context, config, options));
+    });
+  program
     .command('test')
     .description('which service and dialer would take this flow, and why')
     .argument('<host>', 'a name or an address')

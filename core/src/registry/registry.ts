@@ -67,6 +67,13 @@ export class Registry {
     return this.#missing;
   }
 
+  /** The package name or path that brought an id. @throws RangeError for one that nobody has registered. */
+  sourceOf(kind: 'interceptor' | 'dialer type' | 'resolver', id: string): string {
+    const source = this.#owners.get(`${kind} ${id}`);
+    if (source === undefined) throw new RangeError(`nobody has registered the ${kind} ${id}`);
+    return source;
+  }
+
   /** Highest priority first. */
   interceptors(): ReadonlyArray<InterceptorDefinition<never>> {
     return [...this.#container.all(Tokens.interceptor)].sort(byPriority);

@@ -1,29 +1,11 @@
 /** `weir doctor`: what each interceptor lacks here, what is in Weir's way, and how to mend it. Changes nothing. */
-import { UsageError } from '../../api/errors.ts';
-import type { Configuration } from '../../config/model.ts';
 import type { DoctorReport, Finding } from '../../doctor/report.ts';
 import { createLogger } from '../../observe/logger.ts';
-import { configurationReader, type GivenOptions } from '../configuration.ts';
+import { configurationOrDefaults, type GivenOptions } from '../configuration.ts';
 import { type CommandContext, type Output, paint, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
 import { table } from '../table.ts';
 import { counted } from '../units.ts';
-
-/** The configuration that is asked about; the defaults where there is no file. */
-async function configurationOf(
-  context: CommandContext,
-  file: string | undefined,
-  options: GivenOptions,
-): Promise<Configuration> {
-  try {
-    return await (await configurationReader(context, file, options)).read();
-  } catch (error) {
-    if (file !== undefined || !(error instanceof UsageError)) throw error;
-    const { configuration } = await import('../../engine/configuration.ts');
-    const owner = options['owner'] ?? context.environment['WEIR_OWNER'];
-    return configuration({ services: [], ...(typeof owner === 'string' && owner !== '' ? { owner } : {}) });
-  }
-}
 
 function remedies(output: Output, findings: readonly Finding[]): string {
   let text = '';
@@ -63,7 +45,7 @@ export async function doctor(
   file: string | undefined,
   options: GivenOptions & { readonly json?: boolean },
 ): Promise<number> {
-  const configuration = await configurationOf(context, file, options);
+  const configuration = await configurationOrDefaults(context, file, options);
   const { examine } = await import('../../doctor/examine.ts');
   const report = await examine(configuration, createLogger({ level: 'silent', format: 'json' }));
   if (options.json === true) writeJson(context.stdout, report);
