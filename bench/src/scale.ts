@@ -15,7 +15,7 @@ import { bulk } from './loads/bulk.ts';
 import { connections } from './loads/connections.ts';
 import { requests } from './loads/requests.ts';
 import { machineFacts } from './machine.ts';
-import { manyPrefixes } from './many-prefixes.ts';
+import { manyPrefixes, OTHER_PREFIX } from './many-prefixes.ts';
 import { memoryOf } from './memory.ts';
 import { withPrivateHosts } from './private-hosts.ts';
 import { scaleTable } from './report/scale-docs.ts';
@@ -39,7 +39,7 @@ const WEIR: WeirVariant = { interceptor: INTERCEPTOR, variants: [] };
 const SETTLE = 500;
 
 /** How long a start with many services is waited for. Milliseconds. */
-const START_MS = 120_000;
+const START_MS = 240_000;
 
 const settle = () => new Promise((resolve) => setTimeout(resolve, SETTLE));
 const column = (id: string, label: string, digits: number) => ({ id, label, digits });
@@ -69,6 +69,10 @@ class Scale {
   }
 
   async flows(): Promise<Series> {
+    const counts = [...new Set(FLOWS.map((count) => Math.min(count, mostFlows)))];
+    if (counts.length < FLOWS.length) {
+      this.leftOut.push(`more than ${mostFlows} flows: a process may have ${descriptorLimit} descriptors here`);
+    }
     const task = await this.#host();
     const candidate = weirCandidate(WEIR);
     const running = await candidate.start(task);
@@ -78,9 +82,7 @@ class Scale {
     await this.#values(candidate, running, task, [connections(32, false)]); // warm-up
     await settle();
     const [base, slab] = [memoryOf(running.pids), slabBytes()];
-    const points = await this.#points(FLOWS, 'flows', async (count) => {
-      if (count > mostFlows)
-        return this.#leave(`${count} flows: a process may have ${descriptorLimit} descriptors here`);
+    const points = await this.#points(counts, 'flows', async (count) => {
       client.stdin.write(`${count}\n`);
       await client.waitFor(new RegExp(`holding ${count}\n`), 120_000);
       await settle();
@@ -128,7 +130,7 @@ class Scale {
       const running = { pids: [weir.process.pid], carried: async () => undefined, stop: () => stopWeir(weir) };
       try {
         const reloading = performance.now();
-        await weir.reload(document(others.with(-1, { name: 'other', addresses: ['198.18.7.0/24'], ports: [80] })));
+        await weir.reload(document([...others.slice(1), { name: 'other', addresses: [OTHER_PREFIX], ports: [80] }]));
         const reload = performance.now() - reloading;
         const memory = memoryOf(running.pids) / MIB;
         return {
@@ -233,24 +235,17 @@ class Scale {
     return this.#scene.client(`scale-${this.#hosts++}`);
   }
 
-  #leave(what: string): undefined {
-    this.leftOut.push(what);
-    this.#say(`left out: ${what}`);
-    return undefined;
-  }
-
   /** A point that fails is left out of the series, and named. */
   async #points(
     xs: readonly number[],
     what: string,
-    measure: (x: number) => Promise<Values | undefined>,
+    measure: (x: number) => Promise<Values>,
   ): Promise<readonly Point[]> {
     const points: Point[] = [];
     for (const x of xs) {
       this.#say(`${x.toLocaleString('en')} ${what}`);
       try {
-        const values = await measure(x);
-        if (values !== undefined) points.push({ x, values });
+        points.push({ x, values: await measure(x) });
       } catch (error) {
         this.failures.push(`${x} ${what}: ${error instanceof Error ? error.message : String(error)}`);
       }

@@ -87,7 +87,7 @@ export const TARGETS: readonly Target[] = [
     checks: [...each(BULK, 'nft+socks5', '≥', 0.95, 'nft'), ...each(CONNECTIONS, 'nft+socks5', '≥', 0.7, 'nft')],
   },
   { id: 'memory', label: 'little memory per idle flow (KiB)', checks: each(['idle-10000'], 'nft', '≤', 4) },
-  { id: 'udp', label: 'UDP as fast as v2ray', checks: each(['udp-20k', 'udp-100k'], 'nft', '≥', 1, 'v2ray') },
+  { id: 'udp', label: 'UDP as fast as v2ray', checks: each(['udp-100k'], 'nft', '≥', 1, 'v2ray') },
   { id: 'start', label: 'soon there (ms)', checks: each(['start'], 'nft', '≤', 400) },
   {
     id: 'prefixes',

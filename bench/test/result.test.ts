@@ -23,6 +23,12 @@ test('the table says everything: losing rows, what was left out, what failed, wh
   expect(table).toContain('seed 7');
 });
 
+test('a table without other programs says that there is nothing to compare with', () => {
+  const alone = result().candidates.filter(({ kind }) => kind !== 'peer');
+  expect(renderTable({ ...result(), candidates: alone })).toContain('no other program took part');
+  expect(renderTable(result())).not.toContain('no other program took part');
+});
+
 describe('path proof', () => {
   const carried = (...steps: readonly Carried[]) => {
     const left = [...steps];

@@ -19,7 +19,7 @@ export const BAR_STYLE = `
 }`;
 
 export const WIDTH = 720;
-const LABELS = 170;
+const LABELS = 210;
 const VALUES = 110;
 const LINE = 24;
 const BAR = 14;

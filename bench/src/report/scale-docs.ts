@@ -51,12 +51,15 @@ function model(result: ScaleResult): string {
 
 /** What each marker of docs/performance.md is replaced with. */
 export function scaleParts(result: ScaleResult): Readonly<Record<string, string>> {
-  const notes = [...result.leftOut, ...result.failures.map((failure) => `FAILED ${failure.split('\n')[0]}`)];
+  const notes = [
+    ...result.leftOut.map((what) => `- Left out: ${what}`),
+    ...result.failures.map((failure) => `- FAILED ${failure.split('\n')[0]}`),
+  ];
   return {
     scale: [
       `${result.startedAt.slice(0, 10)}; medians of ${result.arguments.rounds} rounds of ${result.arguments.secondsPerMeasurement} s; commit ${result.machine.commit}; load before ${result.machine.loadBefore.toFixed(1)}.`,
       ...result.series.map((series) => `**${series.title}**\n\n${seriesTable(series)}`),
-      ...(notes.length === 0 ? [] : [notes.map((note) => `- Left out: ${note}`).join('\n')]),
+      ...(notes.length === 0 ? [] : [notes.join('\n')]),
     ].join('\n\n'),
     model: model(result),
   };
