@@ -31,7 +31,7 @@ const begun = performance.now();
 const until = begun + Number(milliseconds);
 /** What is still under way in the end does not count; then streams end as they should, or are given up. Milliseconds. */
 const LEAVE = 500;
-let open = received.size;
+const open = new Set(received.keys());
 
 function fail(what: string): never {
   process.stderr.write(`${what}\n`);
@@ -44,7 +44,7 @@ function receive(fd: number): void {
   if (length < 0) fail(`a stream broke with errno ${errno()}`);
   if (length === 0) {
     loop.forget(fd);
-    open--;
+    open.delete(fd);
   } else if (down) received.set(fd, (received.get(fd) ?? 0) + length);
   else {
     // The last whole line is the newest; numbers only grow, so a part of one is never larger.
@@ -53,15 +53,15 @@ function receive(fd: number): void {
   }
 }
 
-function turn(until: number): void {
-  loop.turn(Math.max(1, Math.ceil(until - performance.now())), (fd, events) => {
+function turn(deadline: number): void {
+  loop.turn(Math.max(1, Math.ceil(deadline - performance.now())), (fd, events) => {
     if ((events & ~EPOLLOUT) !== 0) receive(fd);
     else if (sendEndless(fd) < 0 && errno() !== EAGAIN) fail(`a stream broke with errno ${errno()}`);
   });
 }
 
 while (performance.now() < until) {
-  if (open < received.size) fail(`${received.size - open} streams ended early`);
+  if (open.size < received.size) fail(`${received.size - open.size} streams ended early`);
   turn(until);
 }
 const seconds = (performance.now() - begun) / 1000;
@@ -74,6 +74,6 @@ for (const fd of received.keys()) {
     loop.change(fd, EPOLLIN);
   }
 }
-while (open > 0 && performance.now() < until + LEAVE) turn(until + LEAVE);
+while (open.size > 0 && performance.now() < until + LEAVE) turn(until + LEAVE);
 process.stdout.write(`report ${JSON.stringify({ bytes, seconds, cpu: (used.user + used.system) / 1e6 })}\n`);
 process.exit(0);

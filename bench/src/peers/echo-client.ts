@@ -64,6 +64,7 @@ for (;;) {
 }
 const seconds = (performance.now() - begun) / 1000;
 const until = performance.now() + LINGER;
-while (performance.now() < until && received < sent) loop.turn(10, collect);
+const missing = () => received < sent;
+while (performance.now() < until && missing()) loop.turn(10, collect);
 process.stdout.write(`report ${JSON.stringify({ sent, received, seconds })}\n`);
 process.exit(0);
