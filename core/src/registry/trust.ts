@@ -6,7 +6,7 @@
  * the owner of that installation may own plugins. So `sudo` works with an installation in one's own home.
  */
 import { lstatSync, readdirSync, readFileSync, readlinkSync, statSync, type Stats } from 'node:fs';
-import { dirname, join, resolve, sep } from 'node:path';
+import { dirname, isAbsolute, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PluginError } from '../api/errors.ts';
 import { hasCapability } from '../sys/capabilities.ts';
@@ -39,7 +39,12 @@ function isNestedUserNamespace(): boolean {
 
 class Inspection {
   readonly #plugin: string;
+  /** Weir's own package and what is above it. */
+  readonly #exempt = new Set<string>();
   readonly #fine = new Set<string>();
+  /** Directories that were looked at with all in them. */
+  readonly #trees = new Set<string>();
+  readonly #packages = new Set<string>();
   readonly #owners: ReadonlySet<number>;
   readonly #groups: ReadonlySet<number>;
   #entries = 0;
@@ -49,10 +54,7 @@ class Inspection {
     const own = statSync(OWN_PACKAGE);
     this.#owners = new Set([0, process.geteuid?.() ?? 0, own.uid, ...(isNestedUserNamespace() ? [OVERFLOW_UID] : [])]);
     this.#groups = new Set((own.mode & GROUP_WRITE) === 0 ? [] : [own.gid]);
-    for (let above = OWN_PACKAGE; ; above = dirname(above)) {
-      this.#fine.add(above);
-      if (above === dirname(above)) break;
-    }
+    for (const above of upwards(OWN_PACKAGE)) this.#exempt.add(above);
   }
 
   /** Every directory, link and file on the way to `path`, as the kernel walks it. Returns where the way ends. */
@@ -61,49 +63,51 @@ class Inspection {
     let at: string = sep;
     this.#look(at);
     for (let links = 0; rest.length > 0;) {
-      const next = join(at, rest.shift() as string);
+      const name = rest.shift() as string;
+      // Only of a link: meant from where the way to it has led.
+      const next = name === '..' ? dirname(at) : join(at, name);
       const found = this.#look(next);
       if (found?.isSymbolicLink() !== true) {
         at = next;
         continue;
       }
       if (++links > MAX_LINKS) this.#fail(next, 'is a link that leads nowhere', `Remove the link ${next}.`);
-      const target = resolve(at, readlinkSync(next));
-      rest.unshift(...target.split(sep).filter(Boolean));
-      at = sep;
+      const target = readlinkSync(next);
+      rest.unshift(...target.split(sep).filter((part) => part !== '' && part !== '.'));
+      if (isAbsolute(target)) at = sep;
     }
     return at;
   }
 
-  /** All of the package that `path` is in, and of the packages that it names. */
+  /** All of the package that `path` is in, or of its directory, and of the packages that it names. */
   package(path: string): void {
-    const root = packageOf(path);
-    if (root === undefined || root === OWN_PACKAGE) return;
-    if (this.#fine.has(`${root}/*`)) return;
-    this.#fine.add(`${root}/*`);
+    const root = packageOf(path) ?? dirname(path);
+    if (root === OWN_PACKAGE || this.#packages.has(root)) return;
+    this.#packages.add(root);
     this.#tree(root);
+    for (const above of upwards(root)) this.way(join(above, 'node_modules'));
     for (const name of dependenciesOf(root)) {
-      for (let above = root; ; above = dirname(above)) {
-        const place = join(above, 'node_modules', name);
-        if (lstatSync(place, { throwIfNoEntry: false }) !== undefined) {
-          this.package(join(this.way(place), 'package.json'));
-          break;
-        }
-        if (above === dirname(above)) break;
-      }
+      const places = upwards(root).map((above) => join(above, 'node_modules', name));
+      const place = places.find((one) => lstatSync(one, { throwIfNoEntry: false }) !== undefined);
+      if (place !== undefined) this.package(join(this.way(place), 'package.json'));
     }
   }
 
   #tree(directory: string): void {
+    if (directory === OWN_PACKAGE || this.#trees.has(directory)) return;
+    this.#trees.add(directory);
+    // Where everybody may add a file it is no matter that each can remove only its own.
+    if (!this.#exempt.has(directory)) this.#refuseWritable(directory, lstatSync(directory));
     for (const entry of readdirSync(directory, { withFileTypes: true })) {
       const path = join(directory, entry.name);
-      if (path === OWN_PACKAGE) continue;
       if (++this.#entries > MAX_ENTRIES) {
         const remedy = 'Install the plugin by itself, with nothing but what it depends on.';
         this.#fail(directory, `has more than ${MAX_ENTRIES} files around it that would have to be looked at`, remedy);
       }
-      if (entry.isSymbolicLink()) this.way(path);
-      else this.#look(path);
+      if (entry.isSymbolicLink()) {
+        const end = this.way(path);
+        if (lstatSync(end, { throwIfNoEntry: false })?.isDirectory() === true) this.#tree(end);
+      } else this.#look(path);
       if (entry.isDirectory()) this.#tree(path);
     }
   }
@@ -111,26 +115,26 @@ class Inspection {
   /** Undefined where there is nothing: import() says better what is wrong. */
   #look(path: string): Stats | undefined {
     const found = lstatSync(path, { throwIfNoEntry: false });
-    if (found === undefined || this.#fine.has(path)) return found;
+    if (found === undefined || this.#exempt.has(path) || this.#fine.has(path)) return found;
     if (!this.#owners.has(found.uid)) {
       const remedy = `Give it to root: chown root ${path}; or install the plugin where only root may write.`;
       this.#fail(path, `belongs to the user ${found.uid}`, remedy);
     }
     // A link has no mode of its own; what is in a sticky directory only its owner can replace.
     if (!found.isSymbolicLink() && !(found.isDirectory() && (found.mode & STICKY) !== 0)) {
-      if ((found.mode & OTHERS_WRITE) !== 0) {
-        this.#fail(path, 'may be written by others', `Take the right from them: chmod o-w ${path}.`);
-      }
-      if ((found.mode & GROUP_WRITE) !== 0 && !this.#groups.has(found.gid)) {
-        this.#fail(
-          path,
-          `may be written by the group ${found.gid}`,
-          `Take the right from the group: chmod g-w ${path}.`,
-        );
-      }
+      this.#refuseWritable(path, found);
     }
     this.#fine.add(path);
     return found;
+  }
+
+  #refuseWritable(path: string, { mode, gid }: Stats): void {
+    if ((mode & OTHERS_WRITE) !== 0) {
+      this.#fail(path, 'may be written by others', `Take the right from them: chmod o-w ${path}.`);
+    }
+    if ((mode & GROUP_WRITE) !== 0 && !this.#groups.has(gid)) {
+      this.#fail(path, `may be written by the group ${gid}`, `Take the right from the group: chmod g-w ${path}.`);
+    }
   }
 
   #fail(path: string, what: string, remedy: string): never {
@@ -142,12 +146,18 @@ class Inspection {
   }
 }
 
+/** A directory and all above it, the nearest first. */
+function upwards(directory: string): readonly string[] {
+  const all = [directory];
+  for (let at = directory; at !== dirname(at); at = dirname(at)) all.push(dirname(at));
+  return all;
+}
+
 /** The nearest directory with a package.json, as Node looks for it. */
 function packageOf(path: string): string | undefined {
-  for (let above = dirname(path); ; above = dirname(above)) {
-    if (lstatSync(join(above, 'package.json'), { throwIfNoEntry: false }) !== undefined) return above;
-    if (above === dirname(above)) return undefined;
-  }
+  return upwards(dirname(path)).find((above) => {
+    return lstatSync(join(above, 'package.json'), { throwIfNoEntry: false }) !== undefined;
+  });
 }
 
 function dependenciesOf(root: string): readonly string[] {

@@ -71,4 +71,73 @@ describe.runIf(process.geteuid?.() === 0)('as root', () => {
     });
     expect(ran.weirPluginRan).toBe(0);
   });
+
+  async function refused(plugin: string, path: string): Promise<void> {
+    const problem = expect.stringContaining(`is not loaded: ${at(path)} may be written by others`);
+    await expect(loadPlugins([at(plugin)], [])).rejects.toMatchObject({ code: 'WEIR_PLUGIN', problem });
+    expect(ran.weirPluginRan).toBe(0);
+  }
+
+  test('not when somebody else may write what a file without a package has beside it', async () => {
+    mkdirSync(at('c'));
+    write('c/alone.mjs', `import './beside.mjs';\nexport default { name: 'x', apiVersion: 1 };\n`);
+    write('c/beside.mjs', 'globalThis.weirPluginRan++;\n');
+    chmodSync(at('c/beside.mjs'), 0o646);
+    await refused('c/alone.mjs', 'c/beside.mjs');
+  });
+
+  test('not when others may add files to the package, though each can remove only its own', async () => {
+    chmodSync(at('a/package/dist'), 0o1777);
+    await refused('b/link/dist/index.js', 'a/package/dist');
+  });
+
+  test('not when a link in the package leads to a directory with a file that others may write', async () => {
+    mkdirSync(at('elsewhere'));
+    write('elsewhere/shared.js', '');
+    chmodSync(at('elsewhere/shared.js'), 0o646);
+    symlinkSync('../../elsewhere', at('a/package/shared'));
+    await refused('b/link/dist/index.js', 'elsewhere/shared.js');
+  });
+
+  test('not when a dependency of a dependency within the package may be written', async () => {
+    mkdirSync(at('a/package/node_modules/dependency'), { recursive: true });
+    write(
+      'a/package/node_modules/dependency/package.json',
+      '{ "name": "dependency", "dependencies": { "deep": "1" } }',
+    );
+    mkdirSync(at('a/node_modules/deep'));
+    write('a/node_modules/deep/index.js', '');
+    chmodSync(at('a/node_modules/deep/index.js'), 0o646);
+    await refused('b/link/dist/index.js', 'a/node_modules/deep/index.js');
+  });
+
+  test('a link back into its own package is no endless way', async () => {
+    symlinkSync('..', at('a/package/dist/up'));
+    await loadPlugins([at('b/link/dist/index.js')], []);
+    expect(ran.weirPluginRan).toBe(1);
+  });
+
+  test('a link is followed as the kernel does, where .. is meant from where another link leads', async () => {
+    mkdirSync(at('open/inner'), { recursive: true });
+    mkdirSync(at('open/package'));
+    write('open/package/index.mjs', 'globalThis.weirPluginRan++;\n');
+    chmodSync(at('open/package/index.mjs'), 0o646);
+    mkdirSync(at('package'));
+    write('package/index.mjs', '');
+    symlinkSync('open/inner', at('far'));
+    symlinkSync('far/../package', at('near'));
+    await refused('near/index.mjs', 'open/package/index.mjs');
+  });
+
+  test('not when a place where its packages are looked for is somebody else’s', async () => {
+    mkdirSync(at('shared/plugin'), { recursive: true });
+    chmodSync(at('shared'), 0o1777);
+    write('shared/plugin/package.json', '{ "name": "undeclared" }');
+    write('shared/plugin/index.mjs', `globalThis.weirPluginRan++;\nexport default { name: 'x', apiVersion: 1 };\n`);
+    mkdirSync(at('shared/node_modules'));
+    chownSync(at('shared/node_modules'), SOMEBODY, SOMEBODY);
+    const problem = expect.stringContaining(`${at('shared/node_modules')} belongs to the user ${SOMEBODY}`);
+    await expect(loadPlugins([at('shared/plugin/index.mjs')], [])).rejects.toMatchObject({ problem });
+    expect(ran.weirPluginRan).toBe(0);
+  });
 });
