@@ -109,6 +109,10 @@ describe.skipIf(requires('namespaces', 'nft'))('udp through socks5', () => {
     ] as const) {
       expect(await load(scene, address, port, 5, 4, 100), `${address} ${port}`).toEqual(right(20));
     }
+    // A proxy that has lost its power is missed although nothing is sent by these connections.
+    const controls = await scene.client.check(['ss', '-Htno', 'dport = :1080']);
+    expect(controls).not.toBe('');
+    for (const each of controls.trim().split('\n')) expect(each).toContain('timer:(keepalive');
     const v4 = Buffer.from([203, 0, 113, 7]).toString('hex');
     const v6 = '20010db8000500000000000000000007';
     for (const destination of [`to ${v4} 7000`, `to ${v6} 7000`, 'to only-there.internal 7000']) {

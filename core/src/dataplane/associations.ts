@@ -5,7 +5,15 @@
 import type { DatagramTunnel } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import { isAddress } from '../capture/address.ts';
-import { MSG_DONTWAIT } from '../sys/constants.ts';
+import {
+  IPPROTO_TCP,
+  MSG_DONTWAIT,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+} from '../sys/constants.ts';
 import { EAGAIN, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
@@ -18,6 +26,14 @@ import type { UpstreamConnect } from './upstream-connect.ts';
 const READ_SIZE = 4096;
 /** Reads of one turn; nothing is expected, so an upstream that sends more keeps no protocol. */
 const READS = 4;
+
+/** Nothing is sent by a control connection: without probes a proxy that has lost its power would never be missed. Seconds. */
+const KEEP_ALIVE: ReadonlyArray<readonly [level: number, name: number, value: Int32Array]> = [
+  [SOL_SOCKET, SO_KEEPALIVE, Int32Array.of(1)],
+  [IPPROTO_TCP, TCP_KEEPIDLE, Int32Array.of(15)],
+  [IPPROTO_TCP, TCP_KEEPINTVL, Int32Array.of(5)],
+  [IPPROTO_TCP, TCP_KEEPCNT, Int32Array.of(3)],
+];
 
 const UNSPECIFIED: readonly string[] = ['0.0.0.0', '::'];
 
@@ -61,6 +77,9 @@ export class Associations {
     } else if (isAddress(host)) to = dialAddress(host);
     else return 'dial-error';
     if (!flows.keepAsControl(slot)) return 'dial-error';
+    for (const [level, name, value] of KEEP_ALIVE) {
+      libc.setsockopt(i32[i + CONTROL_FD] as number, level, name, value, 4);
+    }
     const code = upstreams.connect(slot, to, port, true);
     if (code !== 0) return outcomeOfErrno(code);
     this.#tunnels.set(slot, tunnel);
