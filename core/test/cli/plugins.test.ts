@@ -13,7 +13,7 @@ const OWN = join(directory, 'own.mjs');
 writeFileSync(
   OWN,
   `const options = { '~standard': { version: 1, vendor: 'own', validate: (value) => ({ value }) } };
-export default {
+  export default {
   name: 'own', apiVersion: 1,
   resolvers: [{ id: 'static', priority: 700, module: new URL(import.meta.url), options, create: () => ({ answer: async () => undefined }) }],
 };
