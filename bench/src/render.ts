@@ -29,6 +29,14 @@ function read(file: string): BenchmarkResult | ScaleResult {
   }
 }
 
+/** Five digits say all that a measurement does; a line for each metric and candidate keeps differences readable. */
+function committed(result: BenchmarkResult | ScaleResult): string {
+  const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value);
+  const exact: typeof result = JSON.parse(JSON.stringify(result, rounded));
+  const text = JSON.stringify({ ...exact, arguments: result.arguments, seconds: result.seconds });
+  return `${text.replaceAll(/\{"(?=(?:id|candidate|x)":)/g, '\n{"')}\n`;
+}
+
 /** The document with the tables of every result that is committed. */
 function renderDocument(): void {
   let text = readFileSync(DOCUMENT, 'utf8');
@@ -49,14 +57,21 @@ function renderDocument(): void {
 export function render(what: 'docs' | 'html', json: string | undefined, say: (text: string) => void): void {
   if (what === 'html') {
     const file = json ?? COMMITTED;
+    const result = read(file);
+    if (result.format === 'scale') {
+      throw new UsageError({
+        problem: `${file} is a result of --scale, which has no page.`,
+        remedy: 'Give --render docs for its tables.',
+      });
+    }
     const page = `${file.replace(/\.json$/, '')}.html`;
-    writeFileSync(page, renderHtml(read(file) as BenchmarkResult));
+    writeFileSync(page, renderHtml(result));
     say(page);
     return;
   }
   if (json !== undefined) {
     const result = read(json);
-    writeFileSync(result.format === 'scale' ? COMMITTED_SCALE : COMMITTED, `${JSON.stringify(result, undefined, 1)}\n`);
+    writeFileSync(result.format === 'scale' ? COMMITTED_SCALE : COMMITTED, committed(result));
   }
   renderDocument();
   say(`${DOCUMENT}\n${CHART}`);
