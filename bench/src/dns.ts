@@ -44,7 +44,7 @@ export interface DnsOptions {
   readonly rounds: number;
   readonly seconds: number;
   readonly random: () => number;
-  say(text: string): void;
+  readonly say: (text: string) => void;
 }
 
 function percentile(sorted: readonly number[], part: number): number {
