@@ -1,9 +1,10 @@
 /** The life of a TPROXY mechanism beyond what holds for every one (HOOK_CASES), and what others may do to it meanwhile. */
 import { strict as assert } from 'node:assert';
 import { libc } from '../sys/index.ts';
+import type { TestService } from './plan-input.ts';
 import { accept, arrival, attempt, connect, passes } from './single-flows.ts';
 import { enterFreshNamespace, shell } from './thread-namespace.ts';
-import { signal, type TproxyCase, type TproxyEnvironment, V4, WEB } from './tproxy-case.ts';
+import { signal, type TproxyCase, type TproxyEnvironment, V4, V6, WEB } from './tproxy-case.ts';
 
 async function drains({ make }: TproxyEnvironment): Promise<void> {
   enterFreshNamespace({ uplink: true });
@@ -55,12 +56,20 @@ export interface Meddling {
   readonly objects: readonly string[];
 }
 
-/** Drift is named and mended, and a living flow does not notice. @throws AssertionError. */
-export async function mends({ make, state }: TproxyEnvironment, { command, objects }: Meddling): Promise<void> {
+/**
+ * Drift is named and mended, and a living flow does not notice.
+ * @param services have port 443 of the addresses of {@link WEB}.
+ * @throws AssertionError.
+ */
+export async function mends(
+  { make, state }: TproxyEnvironment,
+  { command, objects }: Meddling,
+  services: readonly TestService[] = [WEB],
+): Promise<void> {
   const lines = () => state().split('\n').toSorted();
   enterFreshNamespace({ uplink: true });
   await using weir = make();
-  await weir.start(weir.input([WEB]));
+  await weir.start(weir.input(services));
   const right = lines();
   const client = connect(V4);
   const flow = accept(weir.listeners[4]);
@@ -75,5 +84,6 @@ export async function mends({ make, state }: TproxyEnvironment, { command, objec
   assert.deepEqual(lines(), right);
   assert.ok(passes(client, flow.fd) && passes(flow.fd, client), 'a living flow goes on');
   assert.deepEqual(arrival(weir.listeners[4], V4), V4);
+  assert.deepEqual(arrival(weir.listeners[6] ?? -1, V6), V6);
   for (const fd of [client, flow.fd]) libc.close(fd);
 }

@@ -1,5 +1,5 @@
 /** @weir/ebpf-sklookup: captures by an sk_lookup BPF program on the network namespace. Priority 300. */
-import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin } from '@weir/core';
+import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin, ROUTED_CAPABILITIES } from '@weir/core';
 import { deviceName } from './anchor.ts';
 import { SkLookupInterceptor } from './interceptor.ts';
 import { skLookupOptions } from './options.ts';
@@ -10,21 +10,7 @@ export const ebpfSklookup = defineInterceptor({
   id: 'ebpf-sklookup',
   priority: 300,
   built: true,
-  capabilities: {
-    networks: [
-      { family: 4, protocol: 'tcp' },
-      { family: 6, protocol: 'tcp' },
-      { family: 4, protocol: 'udp' },
-      { family: 6, protocol: 'udp' },
-    ],
-    scopes: ['output', 'forward'],
-    transparent: true,
-    // Local flows get Weir's own source address with the route that brings them here; forwarded ones keep theirs.
-    preservesSource: false,
-    owners: ['uid'],
-    // Services may name them; the program does not see the mark of Weir's own sockets.
-    ownAddresses: false,
-  },
+  capabilities: ROUTED_CAPABILITIES,
   options: skLookupOptions,
   module: new URL(import.meta.url),
   points: pointsOn,

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { attempt, enterFreshNamespace, requires, shell, SILENT, TEST_NUMBERS } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
-import { Instance, signal, state } from './instance.ts';
+import { Instance, state } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const V6 = { address: '2001:db8:7::1', port: 443 };
@@ -82,20 +82,6 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('after SIGKILL', () => {
 });
 
 describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('on an uneasy host', () => {
-  test('IPv6 switched off: IPv4 is steered, and nothing of IPv6 is touched', async () => {
-    enterFreshNamespace({ uplink: true });
-    shell('echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6');
-    const before = state();
-    await using weir = new Instance();
-    expect(await weir.interceptor.provision(signal)).toMatchObject([{ id: 'tcp4' }, { id: 'udp4' }]);
-    await weir.start(weir.input([WEB]));
-    expect(attempt(V4)).toBe('connected');
-    expect(shell('ip -6 rule')).not.toContain('proto 87');
-    expect(await weir.interceptor.verify(signal)).toEqual([]);
-    await weir.interceptor.stop();
-    expect(state()).toBe(before);
-  });
-
   test('strict rp_filter, and IPv4 forwarding on', async () => {
     for (const value of [0, 1, 2]) {
       enterFreshNamespace({ uplink: true });

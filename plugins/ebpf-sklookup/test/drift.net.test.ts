@@ -1,7 +1,8 @@
+// oxlint-disable vitest/expect-expect -- `mends` brings its assertions along
 import { libc, openLibrary } from '@weir/core/sys';
-import { accept, arrival, connect, enterFreshNamespace, passes, requires, shell } from '@weir/core/testing';
+import { arrival, enterFreshNamespace, mends, requires, shell } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
-import { Instance, signal, state } from './instance.ts';
+import { environment, Instance, signal } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const V6 = { address: '2001:db8:7::1', port: 443 };
@@ -61,28 +62,7 @@ function detachLinks(namespace: number): void {
 
 describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('drift', () => {
   for (const [command, objects] of MEDDLING) {
-    test(`is named and mended: ${command}`, async () => {
-      enterFreshNamespace({ uplink: true });
-      await using weir = new Instance();
-      await weir.start(weir.input([WEB], {}, { canaries: [] }));
-      const right = state();
-      const client = connect(V4);
-      const flow = accept(weir.listeners[4]);
-      if (typeof client === 'string' || !flow) throw new Error('no flow');
-      expect(await weir.interceptor.verify(signal)).toEqual([]);
-      shell(command);
-      const drift = await weir.interceptor.verify(signal);
-      expect(drift.map((each) => each.object).toSorted()).toEqual(objects.toSorted());
-      for (const { expected, found } of drift) expect(expected).not.toBe(found);
-      await weir.interceptor.repair(drift, signal);
-      expect(await weir.interceptor.verify(signal)).toEqual([]);
-      expect(state().split('\n').toSorted()).toEqual(right.split('\n').toSorted());
-      expect(passes(client, flow.fd)).toBe(true);
-      expect(passes(flow.fd, client)).toBe(true);
-      expect(arrival(weir.listeners[4], V4)).toEqual(V4);
-      expect(arrival(weir.listeners[6] ?? -1, V6)).toEqual(V6);
-      for (const fd of [client, flow.fd]) libc.close(fd);
-    });
+    test(`is named and mended: ${command}`, () => mends(environment, { command, objects }, [WEB]));
   }
 
   test('a link that somebody detached is attached again', async () => {

@@ -1,6 +1,6 @@
 /** One sk_lookup interceptor of these tests, with what core would lend it, and listeners at its points. */
 import type { PlanInput } from '@weir/core';
-import { shell, TproxyInstance } from '@weir/core/testing';
+import { shell, type TproxyEnvironment, TproxyInstance } from '@weir/core/testing';
 import { ebpfSklookup } from '../src/index.ts';
 
 export const signal = new AbortController().signal;
@@ -16,3 +16,5 @@ export class Instance extends TproxyInstance {
     super(ebpfSklookup, { input, failAt });
   }
 }
+
+export const environment: TproxyEnvironment = { make: (input, failAt) => new Instance(input, failAt), state };

@@ -1,3 +1,4 @@
+// oxlint-disable vitest/expect-expect, vitest/valid-title -- some cases bring their assertions and names along
 import { type PlanInput, UnsupportedError } from '@weir/core';
 import { libc } from '@weir/core/sys';
 import {
@@ -13,11 +14,12 @@ import {
   shell,
   SILENT,
   TEST_NUMBERS,
+  TPROXY_LIFECYCLE_CASES,
 } from '@weir/core/testing';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ebpfSklookup } from '../src/index.ts';
 import { CASES } from './cases.ts';
-import { Instance, signal, state } from './instance.ts';
+import { environment, Instance, signal, state } from './instance.ts';
 
 const V4 = { address: '203.0.113.7', port: 443 };
 const V6 = { address: '2001:db8:7::1', port: 443 };
@@ -63,6 +65,8 @@ describe.skipIf(requires('namespaces', 'bpf', 'ipv6'))('the life of the sk_looku
       expect(state()).toBe(before);
     });
   }
+
+  for (const { name, run } of TPROXY_LIFECYCLE_CASES) test(name, () => run(environment));
 
   test('a failure at each step of start leaves the host as it was', async () => {
     enterFreshNamespace({ uplink: true });

@@ -1,5 +1,5 @@
 /** @weir/tun: captures by routes to a tun device, where the kernel terminates the flows. Priority 200. */
-import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin } from '@weir/core';
+import { API_VERSION, cleanUpRoutes, defineInterceptor, definePlugin, ROUTED_CAPABILITIES } from '@weir/core';
 import { addressesOf, deviceName } from './addresses.ts';
 import { TunInterceptor } from './interceptor.ts';
 import { type TunOptions, tunOptions } from './options.ts';
@@ -10,20 +10,7 @@ export const tun = defineInterceptor({
   id: 'tun',
   priority: 200,
   built: true,
-  capabilities: {
-    networks: [
-      { family: 4, protocol: 'tcp' },
-      { family: 6, protocol: 'tcp' },
-      { family: 4, protocol: 'udp' },
-      { family: 6, protocol: 'udp' },
-    ],
-    scopes: ['output', 'forward'],
-    transparent: true,
-    // Local flows get Weir's own source address with the route that brings them here; forwarded ones keep theirs.
-    preservesSource: false,
-    owners: ['uid'],
-    ownAddresses: false,
-  },
+  capabilities: ROUTED_CAPABILITIES,
   options: tunOptions,
   module: new URL(import.meta.url),
   points: (facts, _listeners, run) => {

@@ -1,4 +1,5 @@
 /** Routes and rules for mechanisms that see whole prefixes; see routing.ts. */
+export { ROUTED_CAPABILITIES } from './capabilities.ts';
 export { type ClassRouteStyle, ipTool, routingLines } from './class-routes.ts';
 export { LiveRouting, placementsOf, updateRouting } from './live-routing.ts';
 export * from './own-device.ts';
