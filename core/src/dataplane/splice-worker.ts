@@ -101,8 +101,8 @@ export class SpliceWorker {
   readonly #events = new DataView(new ArrayBuffer(MAX_EVENTS * EPOLL_EVENT_SIZE));
   /** Slots that have more to do than one turn allowed. */
   #ready: number[] = [];
-  /** Tables that came with the last messages and are to be installed before the next events. */
-  #tableWaiting: TableMessage | undefined;
+  /** What came with the last messages and is to hold before the next events, in that order. */
+  readonly #changes: Array<Extract<ToWorker, { type: 'table' | 'plan' }>> = [];
   #lastSweep = 0;
   #datagramPoints = new Map<number, WorkerPoint>();
   #stopping = false;
@@ -211,7 +211,10 @@ export class SpliceWorker {
         else this.#flowEvent(low >>> 1, low & 1, high, events.getUint32(offset, true), now);
       }
       if (this.#ready.length > 0) this.#turnReady(now);
-      if (this.#tableWaiting !== undefined) await this.#installTable(this.#tableWaiting);
+      for (let next = this.#changes.shift(); next !== undefined; next = this.#changes.shift()) {
+        if (next.type === 'table') await this.#installTable(next);
+        else this.#decision.tables?.plans.set(next.service, next.steps);
+      }
       if (now - this.#lastSweep >= TICK) this.#sweep(now);
     }
     this.#acceptor.unlisten();
@@ -339,10 +342,8 @@ export class SpliceWorker {
     const { i32 } = this.#slab;
     switch (message.type) {
       case 'table':
-        this.#tableWaiting = message;
-        return;
       case 'plan':
-        this.#decision.tables?.plans.set(message.service, message.steps);
+        this.#changes.push(message);
         return;
       case 'resolved': {
         const waiting = this.#cache.resolved(message.key, message.addresses, message.expiresAt);
@@ -399,7 +400,6 @@ export class SpliceWorker {
   }
 
   async #installTable(message: TableMessage): Promise<void> {
-    this.#tableWaiting = undefined;
     // Importing needs the thread's event loop, which the loop above never enters by itself.
     if (message.dialers.length > 0) await this.#dialers.load(message.dialers);
     const tables: ServiceTables = {
