@@ -275,6 +275,7 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6',
       'mkdir -p /run/systemd/resolve; echo "nameserver 10.1.0.1" > /run/systemd/resolve/stub-resolv.conf; ' +
         'ln -sf /run/systemd/resolve/stub-resolv.conf /etc/resolv.conf',
     );
+    scene.config = { ...scene.config, resolver: { reach: 'resolv-conf' } };
     const report = await scene.doctor();
     const found = bad(report);
     expect(found).toMatchObject([
@@ -286,6 +287,32 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6',
     for (const one of found) await scene.apply(one);
     expect(bad(await scene.doctor())).toEqual([]);
     expect(await scene.host.readResolvConf()).toBe('nameserver 10.1.0.1\n');
+  });
+
+  test('how names get to Weir, and what a browser would ask elsewhere', async () => {
+    await using scene = await Scene.create();
+    scene.config = {
+      ...scene.config,
+      services: [{ name: 'web', addresses: ['web.internal'], ports: [80], dialer: 'reset' }],
+    };
+    const told = async () => (await scene.doctor()).findings.find(({ check }) => check === 'reach');
+    await scene.host.writeResolvConf('nameserver 8.8.8.8\n');
+    expect((await told())?.what).toMatch(
+      /by capture: \/etc\/resolv\.conf names 8\.8\.8\.8, and nft captures port 53 of it; no file is changed; it ends with/,
+    );
+    const found = bad(await scene.doctor());
+    expect(found).toMatchObject([{ check: 'unseen-names', severity: 'warning', setting: { key: 'resolver.reach' } }]);
+    expect(found[0]?.what).toMatch(/Chromium and its kin ask 8\.8\.8\.8 by HTTPS/);
+    for (const one of found) await scene.apply(one);
+    expect(bad(await scene.doctor())).toEqual([]);
+    expect((await told())?.what).toMatch(
+      /by resolv-conf: .*the keeper after a kill, or `weir cleanup` put the file back/,
+    );
+    scene.config = { ...scene.config, resolver: { reach: 'capture' } };
+    await scene.host.writeResolvConf('');
+    expect(bad(await scene.doctor())).toMatchObject([
+      { check: 'reach', severity: 'problem', what: expect.stringMatching(/names no server/) },
+    ]);
   });
 
   test('too few open files', async () => {

@@ -3,7 +3,7 @@
  * Where systemd-resolved stands in between, those are the servers that it asks itself: so that also programs are seen that
  * ask it by D-Bus or varlink. Looks at files only.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { Endpoint, Family, Protocol } from '../api/flow.ts';
 import { addressToBytes, bytesToAddress, familyOf } from '../capture/address.ts';
 import type { DnsListen } from '../config/model.ts';
@@ -46,7 +46,7 @@ export interface HostServers {
 
 /** The servers that the host asks, or that systemd-resolved asks for it; without zones, each once. */
 export function hostServers(resolvConfPath: string): HostServers {
-  const viaResolved = waysToResolved(resolvConfPath) !== undefined;
+  const viaResolved = waysToResolved(resolvConfPath) !== undefined && existsSync(RESOLVED_UPLINKS);
   const file = viaResolved ? RESOLVED_UPLINKS : resolvConfPath;
   let text = '';
   try {

@@ -1,5 +1,6 @@
 /** What checks look at. Read once, so that all of them speak of the same moment. */
 import type { HostFacts, HostNumbers } from '../api/host.ts';
+import type { InterceptorDefinition } from '../api/interceptor.ts';
 import type { Configuration } from '../config/model.ts';
 import type { Firewall } from './firewall.ts';
 import type { Finding } from './report.ts';
@@ -12,6 +13,8 @@ export interface DoctorContext {
   /** Owners that run now, this one too. */
   readonly living: ReadonlySet<string>;
   readonly firewall: Firewall;
+  /** The interceptor that would be selected, as far as probes can tell; absent: none that captures. */
+  readonly interceptor: InterceptorDefinition<never> | undefined;
 }
 
 export type Check = (context: DoctorContext) => readonly Finding[] | Promise<readonly Finding[]>;

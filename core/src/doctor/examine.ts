@@ -2,11 +2,13 @@
 import type { Logger } from '../api/logger.ts';
 import { WeirError } from '../api/errors.ts';
 import type { Configuration } from '../config/model.ts';
+import { candidatesOf, unsuitable } from '../engine/selection.ts';
 import { hostFacts } from '../host/facts.ts';
 import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
 import { loadPlugins } from '../registry/load.ts';
 import { examineBackends } from './backends.ts';
 import type { Check, DoctorContext } from './context.ts';
+import { checkDnsPort } from './dns-port.ts';
 import { checkFamilies, checkRoutes } from './families.ts';
 import { checkInput } from './input-policy.ts';
 import { checkLeftovers, livingOwners } from './leftovers.ts';
@@ -15,7 +17,7 @@ import { checkMarks } from './marks.ts';
 import { checkPrivileges } from './privileges.ts';
 import { readFirewall } from './read-firewall.ts';
 import { fine, type DoctorReport, type Finding } from './report.ts';
-import { checkDnsPort, checkResolvConf } from './resolver.ts';
+import { checkReach, checkResolvConf, checkUnseen } from './reach.ts';
 import { checkPreferences, checkTables } from './routing-rules.ts';
 import { checkBridge, checkReversePath } from './sysctls.ts';
 import { checkNotrack, checkTproxyUsers } from './tproxy-users.ts';
@@ -34,6 +36,8 @@ const CHECKS: ReadonlyArray<readonly [name: string, check: Check]> = [
   ['rp-filter', checkReversePath],
   ['ipv6', checkFamilies],
   ['routes', checkRoutes],
+  ['reach', checkReach],
+  ['unseen-names', checkUnseen],
   ['resolv-conf', checkResolvConf],
   ['dns-port', checkDnsPort],
   ['open-files', checkOpenFiles],
@@ -74,7 +78,13 @@ export async function examine(configuration: Configuration, log: Logger): Promis
   const registry = await loadPlugins(configuration.plugins);
   const backends = await examineBackends(registry.interceptors(), configuration, numbers, log);
   const firewall = readFirewall();
-  const context: DoctorContext = { configuration, facts: hostFacts(), numbers, living, firewall };
+  const interceptor = candidatesOf(configuration, registry.interceptors()).find(
+    (candidate) =>
+      candidate.capabilities.transparent &&
+      unsuitable(candidate, configuration) === undefined &&
+      backends.find((one) => one.interceptor === candidate.id)?.verdict === 'supported',
+  );
+  const context: DoctorContext = { configuration, facts: hostFacts(), numbers, living, firewall, interceptor };
   const findings: Finding[] = [...firewallFindings(firewall.unseen)];
   for (const check of CHECKS) findings.push(...(await findingsOf(check, context)));
   const usable = backends.some(({ transparent, verdict }) => transparent && verdict !== 'unsupported');

@@ -12,6 +12,7 @@ import type { PluggedResolver } from '../resolvers/chain.ts';
 import { NameService } from '../resolvers/name-service.ts';
 import type { QueryCapture } from '../resolvers/system-claim.ts';
 import { keepsAddresses, servicesOfNames, type CapturePlan } from './capture-plan.ts';
+import { captureMeans } from './captured-servers.ts';
 import type { NameBinding } from './name-binding.ts';
 import { steerRealNames } from './real-steering.ts';
 import { exactNames } from './reload-scope.ts';
@@ -79,18 +80,11 @@ export function makeNameService(parts: RunNamesParts): NameService {
   });
 }
 
-function queryCapture({ plan, families, interceptor, steering }: RunNamesParts): QueryCapture {
-  const { id, capabilities } = interceptor;
-  const { scopes, only, except } = plan.configuration.capture;
-  const udp = capabilities.networks.filter(({ protocol }) => protocol === 'udp').map(({ family }) => family);
+function queryCapture({ plan: { configuration }, families, interceptor, steering }: RunNamesParts): QueryCapture {
+  const { only, except } = configuration.capture;
   return {
-    interceptor: id,
-    families: families.filter((family) => udp.includes(family)),
-    output: scopes.includes('output') && capabilities.scopes.includes('output'),
-    ownAddresses: capabilities.ownAddresses !== false,
+    ...captureMeans({ configuration, interceptor, families, facts: () => steering.facts }),
     everyone: only.length + except.length === 0,
-    own: () => steering.facts.ownAddresses.map((text) => text.replace(/\/.*/, '')),
-    wins: (addresses, listeners) => steering.wouldCapture({ addresses, listeners }),
     // Also while the run stops, when its own signal is aborted.
     steer: (addresses, listeners) => steering.captureServers({ addresses, listeners }, new AbortController().signal),
   };

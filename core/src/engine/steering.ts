@@ -4,17 +4,17 @@
  */
 import { RESOLVER_SERVICES, type Canary } from '../api/capture.ts';
 import { SelectionError } from '../api/errors.ts';
-import type { Endpoint, Protocol } from '../api/flow.ts';
 import type { HostFacts, HostNumbers } from '../api/host.ts';
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint } from '../api/point.ts';
 import { addressToNumber, familyOf, parsePrefix, prefixContains } from '../capture/address.ts';
-import { buildLookupTable, decide, type CapturedResolver, type LookupTableData } from '../capture/index.ts';
+import { buildLookupTable, type LookupTableData } from '../capture/index.ts';
 import type { CaptureConfiguration, Configuration } from '../config/model.ts';
 import type { DataPlane } from '../dataplane/data-plane.ts';
 import type { DialStep, TableMessage } from '../dataplane/messages.ts';
 import { controlGroups } from '../host/control-groups.ts';
 import { hostFacts } from '../host/facts.ts';
+import { NO_SERVERS, resolversOf, type CapturedServers } from './captured-servers.ts';
 import { factChanges } from './fact-changes.ts';
 import { makeCapturePlan, ServiceNumbers, type CapturePlan } from './capture-plan.ts';
 import { builtInStep, type DialPlans } from './dial-plans.ts';
@@ -27,19 +27,11 @@ const RETIRING_GRACE = 60_000;
 /** What stands in flow records for queries that were captured; no service can have that name. */
 export const RESOLVER_TEXT = '(resolver)';
 
-/** Servers of the host whose port 53 is captured, and Weir's own listeners that these flows are carried to. */
-export interface CapturedServers {
-  readonly addresses: readonly string[];
-  readonly listeners: Readonly<Partial<Record<Protocol, Endpoint>>>;
-}
-
 /** A real address of a name, and the name's index. */
 export interface NamedRow {
   readonly address: string;
   readonly patternIndex: number;
 }
-
-const NO_SERVERS: CapturedServers = { addresses: [], listeners: {} };
 
 export interface SteeringParts {
   readonly dataPlane: DataPlane;
@@ -116,26 +108,6 @@ export class Steering {
     });
     for (const [id, name] of plan.serviceNames) this.serviceTexts.set(id, name);
     return plan;
-  }
-
-  /** Those of the servers whose port 53 would come to the resolver: no exclusion and no service has them. */
-  wouldCapture(servers: CapturedServers): readonly string[] {
-    const plan = this.#plan;
-    if (plan === undefined) return [];
-    const { set } = makeCapturePlan({
-      configuration: plan.configuration,
-      facts: this.#facts,
-      generation: this.#generation,
-      numbers: this.serviceNumbers,
-      canaries: [],
-      resolvers: resolversOf(servers),
-      names: plan.names,
-    });
-    return servers.addresses.filter((address) => {
-      const [family, destination] = [familyOf(address), addressToNumber(address)];
-      const decision = decide(set, { family, protocol: 'udp', source: 0n, destination, port: 53 });
-      return decision === RESOLVER_SERVICES.udp;
-    });
   }
 
   /** Captures port 53 of these servers from now on, and of no others. When it throws, nothing has changed. */
@@ -302,11 +274,6 @@ export class Steering {
       timeouts,
     };
   }
-}
-
-function resolversOf({ addresses, listeners }: CapturedServers): readonly CapturedResolver[] {
-  const protocols = (['udp', 'tcp'] as const).filter((protocol) => listeners[protocol] !== undefined);
-  return protocols.length === 0 ? [] : addresses.map((address) => ({ address, protocols }));
 }
 
 /** What workers do with captured queries. */

@@ -1,9 +1,8 @@
-/** Checks `resolv-conf` and `dns-port`: how the host resolves names now, and whether Weir's server gets its ports. */
+/** Check `dns-port`: whether Weir's server gets its ports. */
 import { NotPermittedError } from '../api/errors.ts';
 import type { Endpoint } from '../api/flow.ts';
 import { familyOf } from '../capture/address.ts';
 import type { DnsListen } from '../config/model.ts';
-import { findObstacle, RESOLV_CONF } from '../dns/resolv-conf-claim.ts';
 import { formatListen } from '../dns/listen-failure.ts';
 import { EADDRINUSE, SystemCallError } from '../sys/errno.ts';
 import * as libc from '../sys/libc.ts';
@@ -13,27 +12,6 @@ import { fine, type Finding } from './report.ts';
 
 /** Loopback addresses that hardly anybody listens on; Linux has all of 127.0.0.0/8. */
 const OTHER_ADDRESSES = ['127.0.0.54', '127.0.1.53', '127.84.0.53'] as const;
-
-export function checkResolvConf({ configuration }: Pick<DoctorContext, 'configuration'>): readonly Finding[] {
-  const check = 'resolv-conf';
-  const { owner, resolver } = configuration;
-  if (resolver.reach === 'none') {
-    return [fine(check, `resolver.reach is none, so that ${RESOLV_CONF} stays as it is`)];
-  }
-  const obstacle = findObstacle({ owner });
-  if (obstacle === undefined) return [fine(check, `${RESOLV_CONF} is a file that can be changed`)];
-  const { problem, remedy } = obstacle;
-  const link = problem.includes('symbolic link');
-  return [
-    {
-      check,
-      severity: 'warning',
-      what: problem.replace(/\.$/, ''),
-      remedy,
-      ...(link ? { command: `cp --remove-destination "$(readlink -f ${RESOLV_CONF})" ${RESOLV_CONF}` } : {}),
-    },
-  ];
-}
 
 /** `undefined` when it is free or cannot be told. */
 function isTaken({ protocol, endpoint }: DnsListen): boolean {
