@@ -1,5 +1,5 @@
 /** What control says to a worker in quick succession holds in that order, also when the worker hears it at once. */
-import { createServer, connect, type AddressInfo, type Server } from 'node:net';
+import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { BoundPoint } from '../../src/api/point.ts';
@@ -69,9 +69,12 @@ test('a plan that follows a table is not undone by it', async () => {
   const { port } = upstream.address() as AddressInfo;
   worker.post({ type: 'plan', service: SERVICE, steps: [{ kind: 'route', dialer: 0, host: '127.0.0.1', port }] });
   await ready;
+  const connection = once(upstream, 'connection');
   const client = connect({ host: '127.0.0.1', port: points[0]?.port ?? 0 });
   let heard = '';
   client.on('data', (data) => (heard += data.toString()));
   await once(client, 'end');
+  const [socket] = (await connection) as [Socket];
+  if (!socket.closed) await once(socket, 'close');
   expect(heard).toBe('from the upstream');
 });
