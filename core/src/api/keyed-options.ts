@@ -6,14 +6,15 @@ export type OptionCheck = (value: unknown) => string | undefined;
 
 /**
  * Accepts no value at all as none given. A key that is not there is not checked.
- * @param checks of every key that there is.
+ * @param checks of every key that there is; none where there are no options.
  */
 export function keyedOptions<Options extends object>(
   checks: Readonly<Record<keyof Options & string, OptionCheck>>,
 ): StandardSchema<Options> {
-  const keys = Object.keys(checks).join(', ');
+  const keys = Object.keys(checks);
+  const known = keys.length === 0 ? 'there are none' : `there are ${keys.join(', ')}`;
   const faultOf = (key: string, value: unknown) =>
-    Object.hasOwn(checks, key) ? checks[key as keyof Options & string](value) : `unknown key; there are ${keys}`;
+    Object.hasOwn(checks, key) ? checks[key as keyof Options & string](value) : `unknown key; ${known}`;
   return {
     '~standard': {
       version: 1,
@@ -21,7 +22,7 @@ export function keyedOptions<Options extends object>(
       validate: (value) => {
         if (value === undefined || value === null) return { value: {} as Options };
         if (typeof value !== 'object' || Array.isArray(value)) {
-          return { issues: [{ message: `must be a mapping with the keys ${keys}` }] };
+          return { issues: [{ message: `must be a mapping of options; ${known}` }] };
         }
         const issues = Object.entries(value).flatMap(([key, given]: [string, unknown]) => {
           const message = faultOf(key, given);

@@ -1,8 +1,14 @@
 /** @weir/nft: captures by TPROXY with nftables. Priority 500: tried first. */
-import { API_VERSION, defineInterceptor, definePlugin, TPROXY_CAPABILITIES, tproxyPoints } from '@weir/core';
+import {
+  API_VERSION,
+  defineInterceptor,
+  definePlugin,
+  keyedOptions,
+  TPROXY_CAPABILITIES,
+  tproxyPoints,
+} from '@weir/core';
 import { cleanUp } from './clean-up.ts';
 import { NftInterceptor } from './interceptor.ts';
-import { nftOptions } from './options.ts';
 import { planOf } from './plan.ts';
 
 export const nft = defineInterceptor({
@@ -10,7 +16,7 @@ export const nft = defineInterceptor({
   priority: 500,
   built: true,
   capabilities: TPROXY_CAPABILITIES,
-  options: nftOptions,
+  options: keyedOptions({}),
   module: new URL(import.meta.url),
   points: tproxyPoints,
   plan: (input) => planOf(input),

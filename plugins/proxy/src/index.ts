@@ -1,7 +1,6 @@
 /** @weir/proxy: captures nothing: a listener for each service with `listen:`. Priority 100: the last resort of `auto`. */
-import { API_VERSION, defineInterceptor, definePlugin } from '@weir/core';
+import { API_VERSION, defineInterceptor, definePlugin, keyedOptions } from '@weir/core';
 import { ProxyInterceptor } from './interceptor.ts';
-import { proxyOptions } from './options.ts';
 import { planOf } from './plan.ts';
 import { pointsOf } from './points.ts';
 
@@ -21,7 +20,7 @@ export const proxy = defineInterceptor({
     preservesSource: false,
     owners: [],
   },
-  options: proxyOptions,
+  options: keyedOptions({}),
   module: new URL(import.meta.url),
   points: (_facts, listeners = []) => pointsOf(listeners),
   plan: (input) => planOf(input),

@@ -21,7 +21,7 @@ import { chainPrefix } from './chain-names.ts';
 import { LiveChains } from './live-chains.ts';
 import type { TproxyIptablesOptions } from './options.ts';
 import { probe } from './probe.ts';
-import { commandName, INSTALL } from './programs.ts';
+import { commandName, INSTALL, type Variant } from './programs.ts';
 import { type Choice, chooseVariant } from './variant.ts';
 
 interface Running {
@@ -31,12 +31,12 @@ interface Running {
 
 export class TproxyIptablesInterceptor implements Interceptor {
   readonly #context: InterceptorContext;
-  readonly #variant: TproxyIptablesOptions['variant'];
+  readonly #variant: 'auto' | Variant;
   #choice: Choice | undefined;
   #running: Running | undefined;
   readonly #changes: OwnChanges;
 
-  constructor(context: InterceptorContext, { variant = 'auto' }: Partial<TproxyIptablesOptions>) {
+  constructor(context: InterceptorContext, { variant = 'auto' }: TproxyIptablesOptions) {
     this.#context = context;
     this.#changes = new OwnChanges(context.host);
     this.#variant = variant;

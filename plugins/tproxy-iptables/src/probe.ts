@@ -1,9 +1,8 @@
 /** Whether this machine can run the tproxy-iptables interceptor. Asks with `--test`: everything is looked up, nothing is kept. */
 import { type Family, hostFacts, type MissingRequirement, type ProbeResult, WeirError } from '@weir/core';
 import { hasCapability } from '@weir/core/sys';
-import { commandName, INSTALL, type Programs } from './programs.ts';
+import { commandName, INSTALL, type Programs, type Variant } from './programs.ts';
 import { refusedLine } from './failure.ts';
-import type { TproxyIptablesOptions } from './options.ts';
 import { type Choice, chooseVariant } from './variant.ts';
 
 const REJECT: Readonly<Record<Family, { readonly type: string; readonly module: string }>> = {
@@ -81,7 +80,7 @@ async function tryFamily(programs: Programs, family: Family): Promise<ProbeResul
 }
 
 /** @returns what is missing, with the way to get it. Changes nothing, but for the empty tables that legacy iptables makes. */
-export async function probe(variant: TproxyIptablesOptions['variant']): Promise<ProbeResult> {
+export async function probe(variant: 'auto' | Variant): Promise<ProbeResult> {
   if (!hasCapability('CAP_NET_ADMIN')) {
     return unsupported(
       'capability',

@@ -124,8 +124,8 @@ describe('options', () => {
   const validate = (value: unknown) => tproxyIptables.options['~standard'].validate(value);
 
   test('the variant may be chosen, and anything else is named', () => {
-    expect(validate(undefined)).toEqual({ value: { variant: 'auto' } });
-    expect(validate({})).toEqual({ value: { variant: 'auto' } });
+    expect(validate(undefined)).toEqual({ value: {} });
+    expect(validate({})).toEqual({ value: {} });
     expect(validate({ variant: 'legacy' })).toEqual({ value: { variant: 'legacy' } });
     expect(validate({ variant: 'new' })).toMatchObject({ issues: [{ path: ['variant'] }] });
     expect(validate({ varient: 'nft' })).toMatchObject({ issues: [{ path: ['varient'] }] });
