@@ -120,6 +120,8 @@ export class NameMap {
   #lines = 0;
   #torn = false;
   #failing = false;
+  /** Something could not be written, so that the file says less than is so. */
+  #incomplete = false;
   #flush: NodeJS.Timeout | undefined;
 
   /**
@@ -160,9 +162,9 @@ export class NameMap {
     this.#append(line(`- ${name}`));
   }
 
-  /** Whether most of the file is history. */
+  /** Whether it is worth writing anew: most of the file is history, or some of it is missing. */
   isMostlyHistory(names: number): boolean {
-    return this.#lines > 2 * names + TOLERATED_HISTORY;
+    return this.#incomplete || this.#lines > 2 * names + TOLERATED_HISTORY;
   }
 
   /** Replaces the file by one that holds these names only. */
@@ -173,6 +175,7 @@ export class NameMap {
       this.#fd = fd;
       this.#failing = false;
       this.#torn = false;
+      this.#incomplete = false;
     } catch (error) {
       this.#failed(error);
     }
@@ -233,6 +236,7 @@ export class NameMap {
   #failed(error: unknown): void {
     if (!this.#failing) this.#options.onError(error);
     this.#failing = true;
+    this.#incomplete = true;
   }
 }
 
