@@ -6,8 +6,9 @@ import { renderChart } from './report/chart.ts';
 import { documentParts, renderParts } from './report/docs.ts';
 import { renderHtml } from './report/html.ts';
 import { scaleParts } from './report/scale-docs.ts';
-import type { BenchmarkResult } from './result.ts';
+import type { BenchmarkResult, Row } from './result.ts';
 import type { ScaleResult } from './scale-result.ts';
+import { TARGETS } from './targets.ts';
 
 const path = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
 
@@ -29,9 +30,20 @@ function read(file: string): BenchmarkResult | ScaleResult {
   }
 }
 
+/** Ratios that a report shows; all others follow from the values. */
+const COMPARED_WITH: ReadonlySet<string> = new Set([
+  'direct',
+  'haproxy',
+  ...TARGETS.flatMap(({ checks }) => checks.flatMap(({ against }) => against ?? [])),
+]);
+
 /** Five digits say all that a measurement does; a line for each metric and candidate keeps differences readable. */
 function committed(result: BenchmarkResult | ScaleResult): string {
-  const rounded = (_: string, value: unknown) => (typeof value === 'number' ? Number(value.toPrecision(5)) : value);
+  const rounded = (key: string, value: unknown) => {
+    if (typeof value === 'number') return Number(value.toPrecision(5));
+    if (key !== 'ratios') return value;
+    return Object.fromEntries(Object.entries(value as Row['ratios']).filter(([id]) => COMPARED_WITH.has(id)));
+  };
   const exact: typeof result = JSON.parse(JSON.stringify(result, rounded));
   const text = JSON.stringify({ ...exact, arguments: result.arguments, seconds: result.seconds });
   return `${text.replaceAll(/\{"(?=(?:id|candidate|x)":)/g, '\n{"')}\n`;

@@ -5,11 +5,15 @@ import { renderChart } from '../src/report/chart.ts';
 import { documentParts, renderParts } from '../src/report/docs.ts';
 import { renderHtml } from '../src/report/html.ts';
 import { scaleParts } from '../src/report/scale-docs.ts';
+import type { BenchmarkResult } from '../src/result.ts';
+import type { ScaleResult } from '../src/scale-result.ts';
 import { targetOutcomes } from '../src/targets.ts';
 import { LOADS } from '../src/loads/catalogue.ts';
 import { result } from './a-result.ts';
 
-const DOCUMENT = fileURLToPath(new URL('../../docs/performance.md', import.meta.url));
+const docs = (name: string) => fileURLToPath(new URL(`../../docs/${name}`, import.meta.url));
+const DOCUMENT = docs('performance.md');
+const committed = <T>(name: string): T => JSON.parse(readFileSync(docs(name), 'utf8')) as T;
 
 describe('targets', () => {
   test('are reached, not reached, or not measured', () => {
@@ -77,6 +81,14 @@ describe('the document', () => {
     expect(text).toContain('- Left out: 50000 flows: too few descriptors');
     expect(text).toContain('## Method');
     expect(renderParts(text, documentParts(result()))).toBe(text);
+  });
+
+  test('has the tables and the chart of the committed results; npm run bench -- --render docs writes them', () => {
+    const document = readFileSync(DOCUMENT, 'utf8');
+    const compared = committed<BenchmarkResult>('performance.json');
+    const parts = { ...documentParts(compared), ...scaleParts(committed<ScaleResult>('performance-scale.json')) };
+    expect(renderParts(document, parts)).toBe(document);
+    expect(readFileSync(docs('performance.svg'), 'utf8')).toBe(renderChart(compared));
   });
 
   test('without a place for a part is refused', () => {

@@ -23,9 +23,18 @@ export function machineLine({ machine, arguments: args, startedAt }: BenchmarkRe
   );
 }
 
+/** Load above which others take processor time that a measurement needs. */
+const QUIET = 0.5;
+
 /** What a reader has to know before any number: what was left out, what failed, what was proven. */
 export function notesOf(result: BenchmarkResult): readonly string[] {
+  const { loadBefore } = result.machine;
   return [
+    ...(loadBefore > QUIET
+      ? [
+          `others worked on this machine (load ${loadBefore.toFixed(1)} before): read the ratios, and repeat it where it is quiet`,
+        ]
+      : []),
     ...result.candidates.flatMap(({ label, leftOut }) =>
       leftOut === undefined ? [] : [`${label} is left out: ${leftOut}`],
     ),
