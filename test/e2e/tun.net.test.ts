@@ -1,5 +1,6 @@
 /** What only the tun mechanism has: a device that can vanish, packets of other sizes, fragments, few sources, a pump. */
 import { clientArguments, datagramArguments, peerCommand, requires, runClients, startPeer } from '@weir/core/testing';
+import { cpus } from 'node:os';
 import { describe, expect, test } from 'vitest';
 import { loadScene, scriptCommand, type LoadScene } from './load-scene.ts';
 
@@ -53,6 +54,10 @@ describe.skipIf(requires('namespaces', 'tun', 'ipv6'))('tun', () => {
     await echo(made);
     await made.server.spawn(scriptCommand('udp-echo', ['10.1.0.1', '9000'])).waitFor(/listening/);
     const weir = await made.start(config(options));
+    const spread = await made.client.check(['cat', '/sys/class/net/weirtun0/queues/rx-0/rps_cpus']);
+    expect(/^[0,]*$/.test(spread.trim()), 'packets are received by other processors, where there are any').toBe(
+      cpus().length < 2,
+    );
     for (const target of TARGETS) {
       const report = await runClients(made.client, target, { mode: 'exchange', bytes: 2 ** 21, timeoutMs: 30_000 });
       expect(report.outcomes).toEqual({ eof: 1 });

@@ -32,6 +32,8 @@ export const COUNTERS = [
   'droppedStray',
   'droppedUnknown',
   'droppedFamily',
+  /** Packets among those whose sender was told so by ICMP. */
+  'prohibited',
   /** The kernel refused a packet that was written. */
   'writeFailed',
 ] as const;

@@ -2,7 +2,8 @@
  * The device: point-to-point, with an own address for each family and a prefix of addresses that flows get. The kernel
  * removes it, and with it all that hangs on it, when this process ends; unless what is captured must stay blocked then.
  */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import {
   addressToBytes,
   deviceFault,
@@ -123,6 +124,7 @@ export class Device {
         for (const route of natRoutes(this.setup, index)) socket.request(routeAddition(route, this.name));
       });
       this.#chooseOffload();
+      this.#spread();
       if (this.#stays) this.stay(true);
       if (this.#passesOn) this.passOn();
     } catch (error) {
@@ -215,6 +217,22 @@ export class Device {
     );
   }
 
+  /**
+   * What the pump writes is received on another processor where there is one, while the pump goes on: receive packet
+   * steering, Documentation/networking/scaling.rst. A host that does not let its /sys be written goes without.
+   */
+  #spread(): void {
+    const processors = cpus().length;
+    if (processors < 2) return;
+    try {
+      // A /sys that was mounted elsewhere shows another network's devices.
+      if (Number(readFileSync(`/sys/class/net/${this.name}/ifindex`, 'utf8')) !== this.#index) return;
+      writeFileSync(`/sys/class/net/${this.name}/queues/rx-0/rps_cpus`, processorMask(processors));
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error)) throw error;
+    }
+  }
+
   /** Some kernels take no packets of many segments, or none whose checksum is left to them: what is refused is not used. */
   #chooseOffload(): void {
     const { offload, families, addresses } = this.setup;
@@ -245,4 +263,13 @@ export class Device {
 
 function natAddress({ nat }: TunAddresses, family: Family): string {
   return formatPrefix({ ...nat[family], length: family === 4 ? 32 : 128 }).split('/')[0] as string;
+}
+
+/** A bitmap of the first processors, as /sys takes it: 32 of them in a word, the last word first. */
+export function processorMask(processors: number): string {
+  const words: string[] = [];
+  for (let left = processors; left > 0; left -= 32) {
+    words.unshift((left >= 32 ? 0xffff_ffff : 2 ** left - 1).toString(16));
+  }
+  return words.join(',');
 }

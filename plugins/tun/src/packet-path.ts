@@ -16,7 +16,7 @@ import { IPPROTO_TCP, IPPROTO_UDP, negative, plus, updated } from '@weir/core/sy
 import { at, type TunCounters } from './counters.ts';
 import { Fragments } from './fragments.ts';
 import type { HeldSyns } from './held-syns.ts';
-import type { NatFlows } from './nat-flows.ts';
+import { type NatFlows, TICKS_PER_SECOND } from './nat-flows.ts';
 import { FIRST_FRAGMENT, LATER_FRAGMENT, Packet, WHOLE } from './packet.ts';
 import { writeReset } from './refusal.ts';
 import { writeUnreachable } from './unreachable.ts';
@@ -30,6 +30,13 @@ const RST = 4;
 const ACK = 16;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
+
+/**
+ * What cannot be rewritten, or not without lying to somebody. Silence would be taken for a host that is down.
+ */
+const PROHIBITED: ReadonlySet<number> = new Set([at.droppedSourceRoute, at.droppedAuthenticated, at.droppedExtension]);
+/** A thousand a second, as the kernel's own (icmp(7) icmp_msgs_per_sec). */
+const TOLD_PER_TICK = 1000 / TICKS_PER_SECOND;
 
 /** Not an entry: a packet that waits, or came in vain. */
 const HELD = -2;
@@ -62,6 +69,7 @@ export class PacketPath {
   readonly #both: readonly PathFamily[];
   readonly #packet: Packet;
   readonly #fragments = new Fragments();
+  #told = { at: -1, count: 0 };
   /** New flows of others are none of ours any more. */
   draining = false;
 
@@ -84,14 +92,28 @@ export class PacketPath {
     const packet = this.#packet;
     if (length < VNET_HEADER) return this.#drop(at.droppedMalformed);
     const problem = packet.read(VNET_HEADER, length);
-    if (problem >= 0) return this.#drop(problem);
+    if (problem >= 0) return this.#untaken(packet, problem, now);
     const family = this.#families[packet.family];
     if (family === undefined) return this.#drop(at.droppedFamily);
     const flows = packet.protocol === IPPROTO_TCP ? family.tcp : family.udp;
     if (flows === undefined) return this.#drop(at.droppedFamily);
     if (this.#isOurs(packet.destination, family)) return this.#fromListener(packet, family, flows, now);
-    if (this.#isOurs(packet.source, family) || this.#isForMany(packet)) return this.#drop(at.droppedStray);
+    if (this.#isOurs(packet.source, family) || this.#isForMany(packet, packet.destination))
+      return this.#drop(at.droppedStray);
     return this.#fromClient(packet, family, flows, now);
+  }
+
+  /** A packet that is not of a kind that can be taken: its sender is told, where it may be one of a flow. */
+  #untaken(packet: Packet, problem: number, now: number): number {
+    this.#counters.count(problem);
+    const family = this.#families[packet.family];
+    if (!PROHIBITED.has(problem) || family === undefined || packet.fragment === LATER_FRAGMENT) return 0;
+    const isFlow = !this.#isOurs(packet.source, family) && !this.#isOurs(packet.destination, family);
+    if (!isFlow || this.#isForMany(packet, packet.destination) || this.#isForMany(packet, packet.source)) return 0;
+    if (now !== this.#told.at) this.#told = { at: now, count: 0 };
+    if (this.#told.count++ >= TOLD_PER_TICK) return 0;
+    this.#counters.count(at.prohibited);
+    return this.#plain(writeUnreachable(packet, this.#buffer, 'prohibited'));
   }
 
   #fromClient(packet: Packet, family: PathFamily, flows: NatFlows, now: number): number {
@@ -297,8 +319,8 @@ export class PacketPath {
   }
 
   /** Multicast and broadcast are nobody's flow. */
-  #isForMany({ view, family, destination }: Packet): boolean {
-    const first = view.getUint8(destination);
+  #isForMany({ view, family }: Packet, address: number): boolean {
+    const first = view.getUint8(address);
     return family === 4 ? first >= 224 || first === 0 : first === 0xff;
   }
 

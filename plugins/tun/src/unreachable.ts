@@ -7,8 +7,16 @@ const ICMP_HEADER = 8;
 /** Bytes of the message, its IP header included: RFC 1812 section 4.3.2.3, RFC 4443 section 2.4 (c). */
 const LONGEST = { 4: 576, 6: 1280 } as const;
 
-/** linux/icmp.h ICMP_NET_UNREACH, ICMP_HOST_UNREACH; linux/icmpv6.h ICMPV6_NOROUTE, ICMPV6_ADDR_UNREACH. */
-const CODES = { 4: { network: 0, host: 1 }, 6: { network: 0, host: 3 } } as const;
+export type Unreachable = 'network' | 'host' | 'prohibited';
+
+/**
+ * linux/icmp.h ICMP_NET_UNREACH, ICMP_HOST_UNREACH, ICMP_PKT_FILTERED; linux/icmpv6.h ICMPV6_NOROUTE, ICMPV6_ADDR_UNREACH,
+ * ICMPV6_ADM_PROHIBITED.
+ */
+const CODES: Readonly<Record<4 | 6, Readonly<Record<Unreachable, number>>>> = {
+  4: { network: 0, host: 1, prohibited: 13 },
+  6: { network: 0, host: 3, prohibited: 1 },
+};
 const ICMP_DEST_UNREACH = 3;
 const ICMPV6_DEST_UNREACH = 1;
 
@@ -17,7 +25,7 @@ const ICMPV6_DEST_UNREACH = 1;
  * @param bytes the memory behind the packet's view.
  * @returns where it ends.
  */
-export function writeUnreachable(packet: Packet, bytes: Uint8Array, what: 'network' | 'host'): number {
+export function writeUnreachable(packet: Packet, bytes: Uint8Array, what: Unreachable): number {
   const { view, start, end, family, source, destination } = packet;
   const header = family === 4 ? 20 : 40;
   const width = family === 4 ? 4 : 16;

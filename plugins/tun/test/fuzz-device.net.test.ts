@@ -16,6 +16,7 @@ const SENDER = fileURLToPath(new URL('peers/packet-sender.ts', import.meta.url))
 /** What counts no packet of its own. */
 const EVENTS = new Set<string>([
   'natOpened',
+  'prohibited',
   'writeFailed',
   'heldReleased',
   'heldRefused',

@@ -1,6 +1,7 @@
 import type { BoundPoint, PlanInput } from '@weir/core';
 import { compareWithGolden, TEST_FACTS, TEST_NUMBERS, testPlanInput, type TestService } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
+import { processorMask } from '../src/device.ts';
 import { tun } from '../src/index.ts';
 import type { TunOptions } from '../src/options.ts';
 
@@ -115,4 +116,15 @@ describe('options', () => {
   ])('%j is refused', (value, message) => {
     expect(issues(value).join('\n')).toMatch(message);
   });
+});
+
+test('a mask of processors has words of 32', () => {
+  expect([1, 2, 31, 32, 33, 72].map(processorMask)).toEqual([
+    '1',
+    '3',
+    '7fffffff',
+    'ffffffff',
+    '1,ffffffff',
+    'ff,ffffffff,ffffffff',
+  ]);
 });
