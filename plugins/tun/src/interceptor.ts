@@ -84,9 +84,7 @@ export class TunInterceptor implements Interceptor {
     });
     const specs = pointsOn(facts, this.#addresses, this.#options);
     const wakeFd = checked(libc.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), 'eventfd()', 'Raise the limit of open files.');
-    for (const { original } of specs) {
-      if (original.via === 'nat-table' && original.held !== undefined) new HeldTable(original.held).wake = wakeFd;
-    }
+    for (const table of heldTables(specs)) table.wake = wakeFd;
     this.#provisioned = { device, families, specs, wakeFd, counters: new TunCounters() };
     process.on('exit', this.#onExit);
     await this.#changes.make({
@@ -190,7 +188,11 @@ export class TunInterceptor implements Interceptor {
       await this.#stopPump();
     } finally {
       process.off('exit', this.#onExit);
-      if (this.#provisioned) libc.close(this.#provisioned.wakeFd);
+      if (this.#provisioned) {
+        // The workers may still end flows that waited: not by writing to whatever gets that number next.
+        for (const table of heldTables(this.#provisioned.specs)) table.wake = -1;
+        libc.close(this.#provisioned.wakeFd);
+      }
       this.#provisioned = undefined;
       this.#routing = undefined;
       this.#input = undefined;
@@ -265,6 +267,12 @@ export class TunInterceptor implements Interceptor {
   #wake(): void {
     if (this.#provisioned) libc.write(this.#provisioned.wakeFd, WAKE, 8);
   }
+}
+
+function heldTables(specs: readonly PointSpec[]): readonly HeldTable[] {
+  return specs.flatMap(({ original }) =>
+    original.via === 'nat-table' && original.held !== undefined ? [new HeldTable(original.held)] : [],
+  );
 }
 
 /** The device outlives this process when it is killed: what is captured goes there, and nobody reads it. */

@@ -268,6 +268,8 @@ export class NatFlows {
       if (this.#sweepAt >= this.#fresh) this.#sweepAt = 0;
       const entry = this.#sweepAt++;
       const state = this.#state[entry];
+      // Its packet still waits, and would go on from a source that is somebody else's by then.
+      if (this.placeOf(entry) >= 0) continue;
       const quiet = now - (this.#seen[entry] as number);
       if (state === OPENING ? quiet >= opening : state === OPEN && !this.#tcp && quiet >= idle) {
         this.#close(entry, false);

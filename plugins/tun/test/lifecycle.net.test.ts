@@ -1,6 +1,6 @@
 // oxlint-disable vitest/expect-expect, vitest/valid-title -- the cases bring their assertions and names along
 /** What core may rely on when it calls the hooks, and what becomes of flows when they are called. */
-import type { InterceptorDefinition } from '@weir/core';
+import { HeldTable, type InterceptorDefinition } from '@weir/core';
 import { enterFreshNamespace, HOOK_CASES, InterceptorInstance, requires, shell } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
 import { tun } from '../src/index.ts';
@@ -19,6 +19,18 @@ describe.skipIf(requires('namespaces', 'tun', 'ipv6'))('the hooks of tun', () =>
     const back = HOOK_CASES.find(({ name }) => name.startsWith('after start'));
     for (const each of [foretold, back]) await each?.run({ definition, options });
     expect([foretold, back]).not.toContain(undefined);
+  });
+
+  test('once it has stopped nobody wakes it any more: its descriptor may be another one by then', async () => {
+    enterFreshNamespace({ uplink: true });
+    await using instance = new InterceptorInstance(definition, { handshake: 'deferred' });
+    const specs = await instance.provision(new AbortController().signal);
+    const tables = specs.flatMap(({ original }) =>
+      original.via === 'nat-table' && original.held !== undefined ? [new HeldTable(original.held)] : [],
+    );
+    expect(tables.map(({ wake }) => wake >= 0)).toEqual([true, true]);
+    await instance.interceptor.stop();
+    expect(tables.map(({ wake }) => wake)).toEqual([-1, -1]);
   });
 
   test('ip takes what the plan says, and then has what start makes', { timeout: 30_000 }, async () => {
