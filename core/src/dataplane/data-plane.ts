@@ -29,7 +29,7 @@ import { closeWithReset, openIcmpSocket, openReplySocket } from '../sys/sockets.
 import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
 import { flowId, recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
-import type { DialStep, FromWorker, TableMessage } from './messages.ts';
+import type { DialStep, FromWorker, TableMessage, ToWorker } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 
@@ -49,6 +49,8 @@ export class DataPlane {
   readonly #deaths: number[] = [];
   #points: readonly BoundPoint[] = [];
   readonly #replySockets = new Map<Family, { readonly datagrams: number; readonly icmp: number }>();
+  /** What workers have been told of a drain, for their successors. */
+  #draining: Extract<ToWorker, { type: 'draining' }> | undefined;
   #table: TableMessage | undefined;
   #installed = new Map<WorkerHandle, number>();
   #pointsTaken = new Map<WorkerHandle, number>();
@@ -176,7 +178,8 @@ export class DataPlane {
    * @param dialDirectly what arrives all the same goes where it meant to go.
    */
   drain(dialDirectly = false): void {
-    for (const worker of this.#workers) worker.post({ type: 'draining', dialDirectly });
+    this.#draining = { type: 'draining', dialDirectly };
+    for (const worker of this.#workers) worker.post(this.#draining);
   }
 
   /** Takes no new connection. What still arrives waits in the listeners' queues. */
@@ -390,6 +393,7 @@ export class DataPlane {
       () => {
         // Tables before points: a flow that is accepted must find its service.
         if (this.#table !== undefined) worker.post({ ...this.#table, graceMs: 0 });
+        if (this.#draining !== undefined) worker.post(this.#draining);
         this.#givePoints(worker);
         this.#host.rebound(this.#points);
       },
