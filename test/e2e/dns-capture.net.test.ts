@@ -179,4 +179,27 @@ describe.skipIf(requires('namespaces', 'curl', 'dig', 'dnsmasq'))('captured quer
       expect(await client.readResolvConf()).toBe(original);
     },
   );
+
+  test.skipIf(requires('nft'))(
+    'of other types are answered at the far side of a dialer where the service says so',
+    { timeout: 60_000 },
+    async () => {
+      await using scene = await startScene();
+      const { client, server } = scene;
+      await startDnsmasq(server, ['10.1.0.1'], '-p', '5353', '--mx-host=web.internal,mail.far.example');
+      const document = config('nft', {
+        upstreams: ['system', { server: 'udp://192.0.2.53', for: ['web.internal'], dialer: 'far' }],
+      });
+      const [web] = document['services'] as readonly object[];
+      await scene.start({
+        ...document,
+        dialers: { far: { type: 'direct', to: '10.1.0.1:5353' } },
+        services: [{ ...web, resolve: 'upstream' }],
+      });
+      expect(await dig(client, 'web.internal', 'MX')).toBe('1 mail.far.example.');
+      expect(await dig(client, 'web.internal')).toMatch(/^100\./);
+      // No way round what is captured.
+      expect(await dig(client, 'web.internal', 'HTTPS')).toBe('');
+    },
+  );
 });

@@ -14,7 +14,7 @@ type ReachContext = Pick<DoctorContext, 'configuration' | 'facts' | 'interceptor
 
 /** What makes the host as it was: at a stop, and after a kill. */
 const RESTORED: Readonly<Record<ResolvedReach['kind'], string>> = {
-  capture: 'it ends with the rules of the interceptor, and no file is touched',
+  capture: 'it ends with the rules of the interceptor',
   'systemd-resolved': 'it ends with the process, whose network device it hangs on; no file is touched',
   'resolv-conf':
     'a stop, the keeper after a kill, or `weir cleanup` put the file back; its original stands in it as comments',
