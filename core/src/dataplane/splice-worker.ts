@@ -214,6 +214,7 @@ export class SpliceWorker {
       for (let next = this.#changes.shift(); next !== undefined; next = this.#changes.shift()) {
         if (next.type === 'table') await this.#installTable(next);
         else this.#decision.tables?.plans.set(next.service, next.steps);
+        if (this.#changes.length === 0) this.#held.look(now);
       }
       if (now - this.#lastSweep >= TICK) this.#sweep(now);
     }
@@ -335,7 +336,8 @@ export class SpliceWorker {
       if (received === undefined) break;
       this.#handle(received.message, now);
     }
-    this.#held.look(now);
+    // What is announced is decided by the tables that came with the same messages.
+    if (this.#changes.length === 0) this.#held.look(now);
   }
 
   #handle(message: ToWorker, now: number): void {

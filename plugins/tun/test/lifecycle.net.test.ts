@@ -13,8 +13,14 @@ describe.skipIf(requires('namespaces', 'tun', 'ipv6'))('the hooks of tun', () =>
     test(name, { timeout: timeoutMs }, () => run({ definition }));
   }
 
-  test('another MTU and other addresses change nothing of that', { timeout: 30_000 }, async () => {
-    const options = { mtu: 1500, 'source-ipv4': '192.168.250.1', 'nat-ipv4': '192.168.251.16', 'nat-addresses': 2 };
+  test('another MTU, other addresses and another handshake change nothing of that', { timeout: 30_000 }, async () => {
+    const options = {
+      mtu: 1500,
+      'source-ipv4': '192.168.250.1',
+      'nat-ipv4': '192.168.251.16',
+      'nat-addresses': 2,
+      handshake: 'deferred',
+    };
     const foretold = HOOK_CASES.find(({ name }) => name.startsWith('provision asks'));
     const back = HOOK_CASES.find(({ name }) => name.startsWith('after start'));
     for (const each of [foretold, back]) await each?.run({ definition, options });
