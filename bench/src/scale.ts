@@ -38,10 +38,14 @@ const WEIR: WeirVariant = { interceptor: INTERCEPTOR, variants: [] };
 /** Until memory that setting flows up needed is given back. Milliseconds. */
 const SETTLE = 500;
 
+/** Flows from which on memory per flow means something. */
+const ENOUGH = 1000;
 /** How long a start with many services is waited for. Milliseconds. */
 const START_MS = 240_000;
+/** Until the look at the host that follows a reload is over, which is no cost of a connection. Milliseconds. */
+const AFTER_RELOAD = 3000;
 
-const settle = () => new Promise((resolve) => setTimeout(resolve, SETTLE));
+const settle = (ms = SETTLE) => new Promise((resolve) => setTimeout(resolve, ms));
 const column = (id: string, label: string, digits: number) => ({ id, label, digits });
 type Values = Record<string, number>;
 
@@ -88,7 +92,9 @@ class Scale {
       await settle();
       const [user, kernel] = [memoryOf(running.pids) - base, slabBytes() - slab];
       const values = await this.#values(candidate, running, task, [connections(32, false), requests(64, '64 B')]);
-      return { user: user / MIB, each: user / count / KIB, kernel: kernel / count / KIB, ...values };
+      // A few flows drown in what the heap does by itself.
+      const each = count < ENOUGH ? {} : { each: user / count / KIB, kernel: kernel / count / KIB };
+      return { user: user / MIB, ...each, ...values };
     });
     client.kill('SIGKILL');
     await client.exited;
@@ -132,6 +138,7 @@ class Scale {
         const reloading = performance.now();
         await weir.reload(document([...others.slice(1), { name: 'other', addresses: [OTHER_PREFIX], ports: [80] }]));
         const reload = performance.now() - reloading;
+        await settle(AFTER_RELOAD);
         const memory = memoryOf(running.pids) / MIB;
         return {
           start,
