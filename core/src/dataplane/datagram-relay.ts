@@ -214,7 +214,7 @@ export class DatagramRelay {
     sessions.add(slot);
     this.#lengths[slot] = this.#in.length(n);
     // Before the decision: a direct dial has its upstream at once, and then sends what waits.
-    queue.push(slot, this.#payload(n));
+    if (!queue.push(slot, this.#payload(n))) this.#count('datagramsDropped', 1);
     if (point.original.via === 'fixed') {
       const { service, target, sources = [] } = point.original;
       flows.assign(slot, service);

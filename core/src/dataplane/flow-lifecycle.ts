@@ -264,6 +264,9 @@ export class FlowLifecycle {
     this.endPending(slot);
     relay.release(slot);
     handshaking.forget(slot);
+    // What waited for an upstream in vain; what a canary has sent is nobody's.
+    const waited = i32[i + PROTOCOL] === UDP ? this.#parts.queue.take(slot).length : 0;
+    counters.totals[at.datagramsDropped] = (counters.totals[at.datagramsDropped] as number) + waited;
     this.#forgetSession(slot);
     i32[i + STATE] = FREE;
     i32[i + OUTCOME] = outcomeCode(outcome);

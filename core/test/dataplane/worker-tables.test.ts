@@ -1,4 +1,5 @@
-/** What control says to a worker in quick succession holds in that order, also when the worker hears it at once. */
+/** A worker's tables and plans: in the order in which control said them, and what becomes of what waits for an upstream. */
+import { createSocket } from 'node:dgram';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -34,6 +35,7 @@ function table(plans: TableMessage['plans']): TableMessage {
 let upstream: Server;
 let points: readonly BoundPoint[] = [];
 let worker: WorkerHandle;
+let installed: PromiseWithResolvers<void>;
 
 beforeEach(async () => {
   upstream = createServer((socket) => socket.end('from the upstream')).listen(0, '127.0.0.1');
@@ -47,13 +49,21 @@ beforeEach(async () => {
         transparent: false,
         original: { via: 'fixed', service: SERVICE, target: { host: '127.0.0.1', port: 1 } },
       },
+      {
+        id: 'names',
+        network: { family: 4, protocol: 'udp' },
+        bind: { address: '127.0.0.1', port: 0 },
+        transparent: false,
+        original: { via: 'fixed', service: SERVICE, target: { host: '127.0.0.1', port: 1 } },
+      },
     ],
     1,
     0,
   );
+  installed = Promise.withResolvers();
   worker = new WorkerHandle(
     { index: 0, mark: 0, limits: LIMITS, timeouts: TIMEOUTS, serviceCapacity: 8 },
-    { message: () => undefined, died: () => undefined },
+    { message: (_, { type }) => type === 'table-installed' && installed.resolve(), died: () => undefined },
   );
 });
 afterEach(async () => {
@@ -68,7 +78,7 @@ test('a plan that follows a table is not undone by it', async () => {
   worker.post(table([[SERVICE, [{ kind: 'reset', dialer: 0 }]]]));
   const { port } = upstream.address() as AddressInfo;
   worker.post({ type: 'plan', service: SERVICE, steps: [{ kind: 'route', dialer: 0, host: '127.0.0.1', port }] });
-  await ready;
+  await Promise.all([ready, installed.promise]);
   const connection = once(upstream, 'connection');
   const client = connect({ host: '127.0.0.1', port: points[0]?.port ?? 0 });
   let heard = '';
@@ -77,4 +87,19 @@ test('a plan that follows a table is not undone by it', async () => {
   const [socket] = (await connection) as [Socket];
   if (!socket.closed) await once(socket, 'close');
   expect(heard).toBe('from the upstream');
+});
+
+test('datagrams that waited for an upstream in vain are counted', async () => {
+  await worker.start(pointsOf(points, new Map(), 0));
+  const route = { kind: 'route', dialer: 0, host: 'nobody-answers.internal' } as const;
+  worker.post({ ...table([[SERVICE, [route]]]), timeouts: { ...TIMEOUTS, connect: 300 } });
+  await installed.promise;
+  const client = createSocket('udp4');
+  client.connect(points[1]?.port ?? 0, '127.0.0.1');
+  await once(client, 'connect');
+  for (const text of ['one', 'two', 'three']) client.send(text);
+  const { counters } = worker;
+  await expect.poll(() => counters.readTotals(), { timeout: 10_000 }).toMatchObject({ ended: 1, dialUnresolved: 1 });
+  expect(counters.readTotals()).toMatchObject({ datagramsUp: 0, datagramsDropped: 3 });
+  client.close();
 });
