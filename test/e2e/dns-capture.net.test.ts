@@ -7,6 +7,7 @@ import { loadScene, scriptCommand, type LoadScene } from './load-scene.ts';
 /** Those that capture UDP, with the group of tests that they need. */
 const MECHANISMS = [
   { id: 'nft', group: 'nft' },
+  { id: 'tproxy-iptables', group: 'tproxy-iptables' },
   { id: 'ebpf-sklookup', group: 'bpf' },
   { id: 'tun', group: 'tun' },
 ];

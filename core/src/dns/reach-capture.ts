@@ -109,7 +109,7 @@ export function captureObstacle(
   const otherwise = 'or set resolver.reach to another way.';
   if (means === undefined || means.families.length === 0) {
     const problem = `${means?.interceptor ?? 'The interceptor'} captures no UDP, so that it cannot capture queries.`;
-    return { problem, remedy: `Use the interceptor nft or tun, ${otherwise}` };
+    return { problem, remedy: `Use an interceptor that captures UDP, such as nft, ${otherwise}` };
   }
   if (!means.output) {
     const problem = 'Only forwarded traffic is captured, so that queries of this host are not.';

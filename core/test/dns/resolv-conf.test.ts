@@ -390,7 +390,7 @@ describe('the reach', () => {
     });
     await expect(byCapture('capture', 'nameserver 10.0.0.66\n')).rejects.toThrow(/names no server.*10\.0\.0\.66.*Name/);
     await expect(byCapture('capture', '')).rejects.toThrow(/names no server whose port 53 could be captured\./);
-    await expect(decide('capture')).rejects.toThrow(/captures no UDP.*Use the interceptor nft or tun/);
+    await expect(decide('capture')).rejects.toThrow(/captures no UDP.*Use an interceptor that captures UDP/);
   });
 });
 
