@@ -1,7 +1,8 @@
 /** `handshake: deferred`: a connection is answered as its upstream answers, so that a client sees what it would see without Weir. */
 import { requires, runClients, startPeer } from '@weir/core/testing';
+import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { loadScene, type LoadScene } from './load-scene.ts';
+import { loadScene, scriptCommand, type LoadScene } from './load-scene.ts';
 
 const HOSTS = { 4: '203.0.113.7', 6: '[2001:db8:7::1]' } as const;
 const PREFIXES = { 4: '203.0.113.0/24', 6: '2001:db8:7::/48' } as const;
@@ -109,6 +110,42 @@ describe.skipIf(requires('namespaces', 'tun', 'ipv6'))('handshake: deferred', ()
       const third = runClients(made.client, `${HOSTS[4]}:84`, { mode: 'read', timeoutMs: 500 });
       await expect.poll(async () => (await counters())['dials'], { timeout: 10_000 }).toBe(2);
       await third;
+    },
+  );
+
+  test(
+    'a worker that dies with connections that wait: they are dialled anew, and others stand',
+    { timeout: 60_000 },
+    async () => {
+      await using made = await loadScene();
+      await silentNeighbour(made);
+      await startPeer(made.server, 'tcp-server', ['--listen', OPEN[4], '--mode', 'echo']);
+      const document = config(
+        {},
+        { timeouts: { connect: '60s' }, services: [...services(80, OPEN), ...services(84, SILENT)] },
+      );
+      writeFileSync(made.client.path('/run/embedded.json'), JSON.stringify(document));
+      const weir = made.client.spawn(scriptCommand('embedded-weir', ['/run/embedded.json']));
+      await weir.waitFor(/"ready":true/, 30_000);
+      const waiting = runClients(made.client, `${HOSTS[4]}:84`, { mode: 'read', timeoutMs: 8000 });
+      const dialling = (after: string) => {
+        weir.stdin.write('status\n');
+        return weir.stdout.slice(weir.stdout.lastIndexOf(after));
+      };
+      await expect.poll(() => dialling('"ready"'), { timeout: 10_000 }).toMatch(/"dials":1\b/);
+      weir.stdin.write('crash 0\n');
+      await weir.waitFor(/crashed/);
+      const { outcomes } = await runClients(made.client, `${HOSTS[4]}:80`, {
+        mode: 'exchange',
+        count: 10,
+        parallel: 5,
+      });
+      expect(outcomes).toEqual({ eof: 10 });
+      // Its client has sent the SYN again: ten dials, and that one twice.
+      await expect.poll(() => dialling('crashed'), { timeout: 10_000 }).toMatch(/"dials":12\b/);
+      expect((await waiting).outcomes).toEqual({ timeout: 1 });
+      weir.stdin.write('stop\n');
+      await weir.waitFor(/"stopped":true/, 20_000);
     },
   );
 });
