@@ -14,8 +14,18 @@ export interface DriftWatchParts {
   readonly fatal: (error: Error) => void;
 }
 
+type Subject = DriftWatchParts['subjects'][number];
+
+/** What was said last of what could not be mended, as text to compare. It is looked at every second and a half. */
+interface Said {
+  readonly drift: string;
+  readonly reason: string;
+}
+
 export class DriftWatch {
   readonly #parts: DriftWatchParts;
+  /** Of each subject that could not be looked at, or not be mended. */
+  readonly #said = new Map<Subject, Said>();
   #found = 0;
   #repaired = 0;
   #last: readonly Drift[] = [];
@@ -24,26 +34,37 @@ export class DriftWatch {
     this.#parts = parts;
   }
 
-  /** Objects that differed and that were mended since the start, and what differed last. */
+  /**
+   * Objects that differed and that were mended since the start, and what differed last. What cannot be mended counts at
+   * every look.
+   */
   report(): { readonly found: number; readonly repaired: number; readonly last: readonly Drift[] } {
     return { found: this.#found, repaired: this.#repaired, last: this.#last };
   }
 
-  /** Looks once, and does what the policy says. Never in the middle of an update. Throws nothing; failures are logged. */
+  /**
+   * Looks once, and does what the policy says. Never in the middle of an update. Throws nothing; failures are logged, and
+   * told, once until they change.
+   */
   async look(signal: AbortSignal): Promise<void> {
     if (this.#parts.policy === 'ignore') return;
     for (const subject of this.#parts.subjects) await this.#lookAt(subject, signal);
   }
 
-  async #lookAt(subject: DriftWatchParts['subjects'][number], signal: AbortSignal): Promise<void> {
+  async #lookAt(subject: Subject, signal: AbortSignal): Promise<void> {
     const { policy, log, told, fatal } = this.#parts;
+    const said = this.#said.get(subject);
     let drift: readonly Drift[] = [];
     try {
       drift = await subject.verify(signal);
-      if (drift.length === 0 || signal.aborted) return;
+      if (signal.aborted) return;
+      if (drift.length === 0) {
+        if (this.#said.delete(subject)) log.info({}, 'what Weir had set is there again');
+        return;
+      }
       this.#last = drift;
       this.#found += drift.length;
-      log.warn({ drift }, 'somebody changed what Weir had set');
+      if (said?.drift !== JSON.stringify(drift)) log.warn({ drift }, 'somebody changed what Weir had set');
       if (policy === 'fail') {
         told({ drift, outcome: 'found' });
         fatal(
@@ -55,14 +76,18 @@ export class DriftWatch {
         return;
       }
       await subject.repair(drift, signal);
+      this.#said.delete(subject);
       this.#repaired += drift.length;
       log.info({ objects: drift.map(({ object }) => object) }, 'drift repaired');
       told({ drift, outcome: 'repaired' });
     } catch (error) {
-      if (!signal.aborted) {
-        log.error({ reason: error instanceof Error ? error.message : String(error) }, 'looking for drift failed');
-        if (drift.length > 0) told({ drift, outcome: 'repair-failed' });
-      }
+      if (signal.aborted) return;
+      const reason = error instanceof Error ? error.message : String(error);
+      const saying: Said = { drift: JSON.stringify(drift), reason };
+      if (said?.drift === saying.drift && said.reason === reason) return;
+      this.#said.set(subject, saying);
+      log.error({ reason }, 'looking for drift failed');
+      if (drift.length > 0) told({ drift, outcome: 'repair-failed' });
     }
   }
 }
