@@ -11,7 +11,7 @@ const soak = process.env['WEIR_SOAK'] === '1';
 const FLOWS = soak ? 200_000 : 4000;
 /** Before anything is compared: buffers, tables and compiled code come with the first flows. */
 const WARM_UP = soak ? 20_000 : 1000;
-/** What the heap may have grown by, in bytes: it is collected when V8 likes, and records of the last flows are kept. */
+/** What may have come on top, in bytes: the heap is collected when V8 likes, and records of the last flows are kept. */
 const GROWTH = 48 * 2 ** 20;
 /** Sources of one NAT address, for each protocol. */
 const NAT_PORTS = 64_512;
@@ -73,16 +73,12 @@ describe.skipIf(requires('namespaces'))('soak', () => {
           const grown = (key: string): number => (after.counters[key] ?? 0) - (before.counters[key] ?? 0);
           // A port that the kernel gives twice within a second is one session with two datagrams.
           expect(grown('ended')).toBeGreaterThanOrEqual(FLOWS * (protocol === 'udp' ? 0.98 : 1));
-          for (const key of [
-            'flowLimit',
-            'sessionLimit',
-            'descriptorLimit',
-            'dialError',
-            'natExhausted',
-            'writeFailed',
-          ]) {
+          for (const key of ['flowLimit', 'sessionLimit', 'descriptorLimit', 'dialError', 'dialLimit', 'writeFailed']) {
             expect(grown(key), key).toBe(0);
           }
+          // A source of UDP rests for 30 s, so that one address of tun carries 2,150 new sessions a second: who finds
+          // none free is dropped, counted, and asks again.
+          expect(grown('natExhausted')).toBeLessThanOrEqual(report.again);
           if (id === 'tun' && soak) expect(grown('natOpened') / NAT_PORTS).toBeGreaterThan(3);
           expect(after.journal).toBe(start.journal);
           expect(after.resident - before.resident).toBeLessThan(GROWTH);
