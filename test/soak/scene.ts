@@ -50,6 +50,11 @@ const SYSCTLS: Readonly<Record<string, string | number>> = {
   'net.netfilter.nf_conntrack_udp_timeout_stream': 2,
 };
 
+/** Collects garbage every second: what a load has left in the heap is no growth, only what outlives it is. */
+const COLLECT =
+  'import { setFlagsFromString } from "node:v8"; import { runInNewContext } from "node:vm"; ' +
+  'setFlagsFromString("--expose-gc"); setInterval(runInNewContext("gc"), 1000).unref();';
+
 export async function soakScene(id: string): Promise<SoakScene> {
   const { capabilities } = await definitionOf(id);
   const net = await TestNetwork.create();
@@ -82,8 +87,7 @@ export async function soakScene(id: string): Promise<SoakScene> {
       : [];
   const protocols = ['tcp', 'udp'].filter((each) => capabilities.networks.some(({ protocol }) => protocol === each));
   const weir = await WeirProcess.start(host, {
-    // What a load leaves in the young generation, up to 96 MiB, is no growth; only what outlives it is.
-    env: { NODE_OPTIONS: '--max-semi-space-size=4' },
+    env: { NODE_OPTIONS: `--max-semi-space-size=4 --import=data:text/javascript,${encodeURIComponent(COLLECT)}` },
     config: {
       interceptor: id,
       ...(id === 'tun' ? { interceptors: { tun: { 'nat-addresses': 1 } } } : {}),
