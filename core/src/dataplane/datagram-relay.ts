@@ -7,7 +7,7 @@ import type { FlowOutcome, Prefix } from '../api/flow.ts';
 import { addressToNumber, familyOf, prefixContains } from '../capture/address.ts';
 import { MSG_DONTWAIT } from '../sys/constants.ts';
 import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
-import { ECONNREFUSED, EINTR, EMSGSIZE, ENETUNREACH } from '../sys/errno.ts';
+import { EAGAIN, ECONNREFUSED, EINTR, EMSGSIZE, ENETUNREACH, ENOBUFS } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
@@ -50,8 +50,10 @@ import { type Unreachable, UnreachableMessages } from './unreachable.ts';
 
 /** Datagrams per call. */
 const BATCH = 32;
-/** Calls per turn of one socket; what is left raises the next event, because points are level-triggered. */
+/** Calls per turn of one socket, so that one that never falls silent leaves the worker to the others. */
 const CALLS = 8;
+/** Errors of earlier datagrams that one batch may meet on its way to an upstream. */
+const TOLD_ERRORS = 4;
 const PAYLOAD = 65_536;
 /** Room for a sockaddr_in6 or an in6_pktinfo as control data, padded. */
 const CONTROL = 64;
@@ -99,7 +101,7 @@ export class DatagramRelay {
     this.#nat = natLookups(points);
   }
 
-  /** Clients have sent to a point. */
+  /** Clients have sent to a point. What is left raises the next event: points are level-triggered. */
   receive(point: WorkerPoint, now: number): void {
     const { associations } = this.#parts;
     for (let call = 0; call < CALLS; call++) {
@@ -125,30 +127,35 @@ export class DatagramRelay {
     }
   }
 
-  /** The upstream of a session has sent. */
-  reply(slot: number, now: number): void {
+  /**
+   * The upstream of a session has sent.
+   * @returns true when there may be more: sessions are edge-triggered, and the caller comes back after the others' turn.
+   */
+  reply(slot: number, now: number): boolean {
     const { slab, associations } = this.#parts;
     const i = slot * I32;
     const fd = slab.i32[i + UPSTREAM_FD] as number;
     const point = this.#points.find((one) => one.index === slab.i32[i + POINT]);
-    for (;;) {
+    let received = false;
+    for (let call = 0; call < CALLS; call++) {
       const count = this.#in.receive(fd, MSG_DONTWAIT);
       if (count < 0) {
         const code = errno();
-        if (code === EINTR) continue;
-        // What an ICMP message said about an earlier datagram; the session goes on, as a client's own socket would.
-        if (code === ECONNREFUSED) {
-          this.#refused(slot, now);
-          continue;
-        }
-        return;
+        if (code === EAGAIN) return false;
+        // What an ICMP message said about an earlier datagram is told once, before what has arrived; the session goes on,
+        // as a client's own socket would.
+        if (code === ECONNREFUSED) this.#refused(slot, now);
+        continue;
       }
-      if (count === 0 || point === undefined) return;
+      received = true;
+      if (count === 0 || point === undefined) return false;
       const forClient = this.#tunnelled.unwrap(associations.tunnelOf(slot), count);
       if (forClient < count) this.#count('datagramsMalformed', count - forClient);
       if (forClient > 0) this.#sendDown(slot, point, forClient, now);
-      if (count < BATCH) return;
+      if (count < BATCH) return false;
     }
+    // A socket that has nothing but errors is not asked again before its next event.
+    return received;
   }
 
   /** A session has its upstream: what waited for it goes. */
@@ -280,8 +287,8 @@ export class DatagramRelay {
   /** Sends the first `count` messages of `#out` to the session's upstream. */
   #sendUp(slot: number, count: number, now: number): void {
     const fd = this.#parts.slab.i32[slot * I32 + UPSTREAM_FD] as number;
-    let [next, sent, bytes] = [0, 0, 0];
-    while (next < count) {
+    let [next, sent, bytes, told] = [0, 0, 0, 0];
+    while (next < count && told < TOLD_ERRORS) {
       const went = this.#out.sendFrom(fd, next, count - next, MSG_DONTWAIT);
       if (went > 0) {
         for (let n = next; n < next + went; n++) bytes += this.#sizes[n] as number;
@@ -291,11 +298,16 @@ export class DatagramRelay {
       }
       const code = errno();
       if (code === EINTR) continue;
-      // An error of an earlier datagram is told once and the call may be made again; a full socket drops, as a link would.
-      if (code === ECONNREFUSED) this.#refused(slot, now);
+      // A full socket or device drops, as a link would.
+      if (code === EAGAIN || code === ENOBUFS) break;
       // One that is too long for its way, perhaps only with what a tunnel puts in front: the others are not.
-      else if (code === EMSGSIZE) next++;
-      else break;
+      if (code === EMSGSIZE) {
+        next++;
+        continue;
+      }
+      // An error of an earlier datagram is told once, and the call may be made again.
+      told++;
+      if (code === ECONNREFUSED) this.#refused(slot, now);
     }
     if (sent > 0) {
       this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', bytes, sent, now);

@@ -267,7 +267,7 @@ export class SpliceWorker {
       if (side === 0) {
         const ended = (events & (EPOLLRDHUP | EPOLLHUP)) !== 0;
         this.#associations.controlEvent(slot, ended, (events & EPOLLERR) !== 0);
-      } else if ((events & (EPOLLIN | EPOLLERR)) !== 0) this.#datagrams.reply(slot, now);
+      } else if ((events & (EPOLLIN | EPOLLERR)) !== 0) this.#replies(slot, now);
       return;
     }
     if (side === 0) {
@@ -300,15 +300,25 @@ export class SpliceWorker {
     const { i32 } = this.#slab;
     const i = slot * I32;
     if (up === MORE || down === MORE) {
-      if (i32[i + READY] === 0) {
-        i32[i + READY] = 1;
-        this.#ready.push(slot);
-      }
+      this.#comeBack(slot);
       return;
     }
     // A side that was reset raises no further event: what it had sent has been passed on as far as it would go.
     if (((i32[i + SIDE] as number) & SIDE_ERROR) !== 0) this.#flows.finish(slot, 'client-reset');
     else if (((i32[i + SIDE + 1] as number) & SIDE_ERROR) !== 0) this.#flows.finish(slot, 'upstream-reset');
+  }
+
+  #replies(slot: number, now: number): void {
+    if (this.#datagrams.reply(slot, now)) this.#comeBack(slot);
+  }
+
+  /** Gives a flow that has used its share another turn, after those that raised events. */
+  #comeBack(slot: number): void {
+    const { i32 } = this.#slab;
+    const i = slot * I32;
+    if (i32[i + READY] !== 0) return;
+    i32[i + READY] = 1;
+    this.#ready.push(slot);
   }
 
   #turnReady(now: number): void {
@@ -320,6 +330,7 @@ export class SpliceWorker {
       if (i32[i + READY] === 0) continue;
       i32[i + READY] = 0;
       if (i32[i + STATE] === RELAYING) this.#turn(slot, now);
+      else if (i32[i + STATE] === SESSION) this.#replies(slot, now);
     }
   }
 

@@ -1,7 +1,8 @@
-/** A worker's tables and plans: in the order in which control said them, and what becomes of what waits for an upstream. */
+/** A worker by itself: tables and plans in the order in which control said them, and flows that wait for others or flood. */
 import { createSocket } from 'node:dgram';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { BoundPoint } from '../../src/api/point.ts';
 import { buildLookupTable } from '../../src/capture/index.ts';
@@ -102,4 +103,33 @@ test('datagrams that waited for an upstream in vain are counted', async () => {
   await expect.poll(() => counters.readTotals(), { timeout: 10_000 }).toMatchObject({ ended: 1, dialUnresolved: 1 });
   expect(counters.readTotals()).toMatchObject({ datagramsUp: 0, datagramsDropped: 3 });
   client.close();
+});
+
+test('an upstream that never falls silent leaves the worker to others', async () => {
+  const stop = new Int32Array(new SharedArrayBuffer(4));
+  const flood = new Worker(new URL('./peers/flooding-upstream.ts', import.meta.url), { workerData: { stop } });
+  const [port] = (await once(flood, 'message')) as [number];
+  // The same port, so that one service has both.
+  const quiet = createServer((socket) => socket.end('from the other')).listen(port, '127.0.0.1');
+  await once(quiet, 'listening');
+  await worker.start(pointsOf(points, new Map(), 0));
+  worker.post(table([[SERVICE, [{ kind: 'route', dialer: 0, host: '127.0.0.1', port }]]]));
+  await installed.promise;
+  const asker = createSocket('udp4');
+  try {
+    asker.send('begin', points[1]?.port ?? 0, '127.0.0.1');
+    expect(await once(flood, 'message')).toEqual(['floods']);
+    for (let round = 0; round < 5; round++) {
+      const client = connect({ host: '127.0.0.1', port: points[0]?.port ?? 0 });
+      const [data] = (await once(client, 'data', { signal: AbortSignal.timeout(5000) })) as [Buffer];
+      expect(data.toString()).toBe('from the other');
+      client.destroy();
+    }
+    expect(worker.counters.readTotals()['datagramsDown']).toBeGreaterThan(1000);
+  } finally {
+    Atomics.store(stop, 0, 1);
+    asker.close();
+    quiet.close();
+    await once(flood, 'exit');
+  }
 });
