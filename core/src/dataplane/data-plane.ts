@@ -13,22 +13,13 @@ import {
   SERVICE_TOTAL,
   WORKER_COUNTERS,
 } from './counters.ts';
-import {
-  BYTES_DOWN,
-  BYTES_UP,
-  F64,
-  I32,
-  outcomeCode,
-  RELAY,
-  RELAY_STREAM,
-  SERVICE,
-  type SlotSnapshot,
-} from './flow-slab.ts';
+import { BYTES_DOWN, BYTES_UP, F64, I32, outcomeCode, SERVICE, type SlotSnapshot } from './flow-slab.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset, openIcmpSocket, openReplySocket } from '../sys/sockets.ts';
 import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
 import { flowId, recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
+import { StreamedFlows } from './streamed-flows.ts';
 import type { DialStep, FromWorker, TableMessage, ToWorker } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
 import type { FlowOutcome } from '../api/flow.ts';
@@ -47,6 +38,7 @@ export class DataPlane {
   readonly #host: DataPlaneHost;
   readonly #workers: WorkerHandle[] = [];
   readonly #deaths: number[] = [];
+  readonly #streamed: StreamedFlows;
   #points: readonly BoundPoint[] = [];
   readonly #replySockets = new Map<Family, { readonly datagrams: number; readonly icmp: number }>();
   /** What workers have been told of a drain, for their successors. */
@@ -66,6 +58,7 @@ export class DataPlane {
   constructor(options: DataPlaneOptions, host: DataPlaneHost) {
     this.#options = options;
     this.#host = host;
+    this.#streamed = new StreamedFlows(host, (record) => host.ended(record));
     const events = {
       message: (worker: WorkerHandle, message: FromWorker) => this.#message(worker, message),
       died: (worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]) => this.#died(worker, error, flows),
@@ -170,7 +163,7 @@ export class DataPlane {
   }
 
   get activeFlows(): number {
-    return this.#workers.reduce((sum, worker) => sum + worker.activeFlows, 0);
+    return this.#workers.reduce((sum, worker) => sum + worker.activeFlows, this.#streamed.orphans);
   }
 
   /**
@@ -222,7 +215,7 @@ export class DataPlane {
 
   /** Numbers of the names that living flows were made to. */
   namesInUse(): Set<number> {
-    return new Set(this.#workers.flatMap(({ slab }) => slab.names()));
+    return new Set([...this.#workers.flatMap(({ slab }) => slab.names()), ...this.#streamed.names()]);
   }
 
   /** Living flows, at most `limit`. */
@@ -234,6 +227,7 @@ export class DataPlane {
         flows.push(this.#record(worker, worker.slab.snapshot(slot), Date.now()));
       }
     }
+    for (const [, record] of this.#streamed.living()) if (flows.length < limit) flows.push(record());
     return flows;
   }
 
@@ -250,6 +244,10 @@ export class DataPlane {
         // The worker may still be writing down where a younger one comes from.
         if (flow.startedAt + SETTLED < now) flows.push(this.#record(worker, flow, now));
       }
+    }
+    for (const [id, record] of this.#streamed.living()) {
+      living(id);
+      if (!known.has(id)) flows.push(record());
     }
     return flows;
   }
@@ -270,7 +268,7 @@ export class DataPlane {
 
   /** What one service did, living flows included. */
   serviceCounters(service: number): { active: number; total: number; bytesUp: number; bytesDown: number } {
-    const sum = { active: 0, total: 0, bytesUp: 0, bytesDown: 0 };
+    const sum = { total: 0, ...this.#streamed.countersOf(service) };
     const base = service * SERVICE_FIELDS;
     for (const { counters, slab } of this.#workers) {
       sum.active += counters.services[base + SERVICE_ACTIVE] as number;
@@ -338,32 +336,13 @@ export class DataPlane {
       case 'canary':
         this.#host.canary(message);
         return;
-      case 'stream': {
-        const { slot, generation } = message;
-        const { slab } = worker;
-        this.#host.stream({
-          fd: message.fd,
-          dialer: message.dialer,
-          ...(message.target === undefined ? {} : { target: message.target }),
-          record: this.#record(worker, slab.snapshot(slot), Date.now()),
-          finish: (outcome) => worker.post({ type: 'returned', slot, generation, outcome: outcomeCode(outcome) }),
-          adopt: (clientFd, upstreamFd, early) => {
-            const fds = { clientFd, upstreamFd };
-            worker.post({ type: 'adopt', slot, generation, ...fds, ...(early === undefined ? {} : { early }) });
-          },
-          count: (bytesUp, bytesDown) => {
-            // The slot is the stream worker's while the flow is in its hands.
-            slab.i32[slot * I32 + RELAY] = RELAY_STREAM;
-            slab.f64[slot * F64 + BYTES_UP] = bytesUp;
-            slab.f64[slot * F64 + BYTES_DOWN] = bytesDown;
-          },
-        });
+      case 'stream':
+        this.#host.stream(this.#streamed.take(worker, message));
         return;
-      }
       case 'held': {
         const owner = this.#workers[message.worker];
         const { slot, generation, fd } = message;
-        if (owner?.running) owner.post({ type: 'attach', slot, generation, clientFd: fd });
+        if (owner !== undefined) owner.post({ type: 'attach', slot, generation, clientFd: fd });
         else closeWithReset(fd);
         return;
       }
@@ -376,6 +355,7 @@ export class DataPlane {
 
   #died(worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]): void {
     for (const flow of flows) this.#host.ended(this.#record(worker, flow, flow.activeAt));
+    this.#streamed.orphan(worker);
     this.#wakeWaiters();
     if (this.#stopping) return;
     const now = Date.now();

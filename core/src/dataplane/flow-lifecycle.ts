@@ -201,7 +201,7 @@ export class FlowLifecycle {
     if (fd < 0) return;
     i32[i + UPSTREAM_FD] = -1;
     i32[i + SIDE + 1] = 0;
-    this.#close(fd, reset);
+    this.close(fd, reset);
   }
 
   /** Takes the client's descriptor out of the slot without closing it: somebody else owns it from now on. */
@@ -223,7 +223,7 @@ export class FlowLifecycle {
     slab.i32[i + STATE] = FREE;
     this.#forgetSession(slot);
     const client = slab.i32[i + CLIENT_FD] as number;
-    if (client >= 0) this.#close(client, false);
+    if (client >= 0) this.close(client, false);
     slab.i32[i + CLIENT_FD] = -1;
     counters.totals[at.accepted] = (counters.totals[at.accepted] as number) - 1;
     const service = slab.i32[i + SERVICE] as number;
@@ -237,12 +237,10 @@ export class FlowLifecycle {
     this.#free.push(slot);
   }
 
-  /** Takes both descriptors of a flow that was handed over back into its slot, and watches them. */
+  /** Takes both descriptors of a flow that was handed over back into its slot, and watches them. They stand in the ledger. */
   adopt(slot: number, clientFd: number, upstreamFd: number): boolean {
-    const { slab, ledger } = this.#parts;
+    const { slab } = this.#parts;
     const i = slot * I32;
-    ledger.opened(clientFd);
-    ledger.opened(upstreamFd);
     slab.i32[i + CLIENT_FD] = clientFd;
     slab.i32[i + UPSTREAM_FD] = upstreamFd;
     slab.i32[i + SIDE] = 0;
@@ -271,10 +269,10 @@ export class FlowLifecycle {
     i32[i + STATE] = FREE;
     i32[i + OUTCOME] = outcomeCode(outcome);
     const client = i32[i + CLIENT_FD] as number;
-    if (client >= 0) this.#close(client, reset);
+    if (client >= 0) this.close(client, reset);
     this.#closeControl(slot, reset);
     const upstream = i32[i + UPSTREAM_FD] as number;
-    if (upstream >= 0) this.#close(upstream, reset || ((i32[i + SIDE + 1] as number) & SIDE_SHUT) === 0);
+    if (upstream >= 0) this.close(upstream, reset || ((i32[i + SIDE + 1] as number) & SIDE_SHUT) === 0);
     f64[slot * F64 + ACTIVE_AT] = Date.now();
     records.push(slab.slotBytes(slot));
     i32[i + CLIENT_FD] = -1;
@@ -313,10 +311,11 @@ export class FlowLifecycle {
     const fd = i32[slot * I32 + CONTROL_FD] as number;
     if (fd < 0) return;
     i32[slot * I32 + CONTROL_FD] = -1;
-    this.#close(fd, reset);
+    this.close(fd, reset);
   }
 
-  #close(fd: number, reset: boolean): void {
+  /** Closes a descriptor of the ledger. */
+  close(fd: number, reset: boolean): void {
     if (reset) libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, LINGER_ZERO, 8);
     this.#parts.ledger.closed(fd);
     libc.close(fd);

@@ -142,6 +142,9 @@ export function outcomeOf(code: number): FlowOutcome | undefined {
   return OUTCOMES[code - 1];
 }
 
+/** Word of the head: messages with descriptors that the worker has read; see hand-overs.ts. */
+export const HAND_OVERS_READ = 3;
+
 export const RELAY_COPY = 1;
 export const RELAY_SPLICE = 2;
 export const RELAY_STREAM = 3;
@@ -150,7 +153,7 @@ export const RELAY_STREAM = 3;
 export interface FlowSlabData {
   readonly capacity: number;
   readonly buffer: SharedArrayBuffer;
-  /** Word 0: one more than the highest slot ever used; word 1: TCP flows living now; word 2: UDP sessions. */
+  /** Word 0: one more than the highest slot ever used; word 1: TCP flows living now; word 2: UDP sessions; {@link HAND_OVERS_READ}. */
   readonly head: SharedArrayBuffer;
 }
 
@@ -196,7 +199,7 @@ export class FlowSlab {
 
   /** Fresh shared memory for `capacity` flows; untouched slots cost nothing. */
   static allocate(capacity: number): FlowSlabData {
-    return { capacity, buffer: new SharedArrayBuffer(capacity * SLOT_BYTES), head: new SharedArrayBuffer(12) };
+    return { capacity, buffer: new SharedArrayBuffer(capacity * SLOT_BYTES), head: new SharedArrayBuffer(16) };
   }
 
   /**

@@ -20,7 +20,6 @@ import { EPOLL_DATA_OFFSET, EPOLL_EVENT_SIZE, writeEpollEvent } from '../sys/epo
 import { checked, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
-import { closeWithReset } from '../sys/sockets.ts';
 import { Acceptor, DATAGRAM_EVENT, LISTENER_EVENT, WAKE_EVENT } from './acceptor.ts';
 import { AddressCache } from './address-cache.ts';
 import { Associations } from './associations.ts';
@@ -59,6 +58,7 @@ import {
   STREAMING,
 } from './flow-slab.ts';
 import { FlowTimeouts } from './flow-timeouts.ts';
+import { takeOver } from './hand-overs.ts';
 import { HandshakeDialers } from './handshake-dialers.ts';
 import { Handshaking } from './handshaking.ts';
 import { HeldDials } from './held-dials.ts';
@@ -375,10 +375,11 @@ export class SpliceWorker {
         }
         return;
       case 'adopt':
+        takeOver(message, this.#slab, this.#ledger);
         this.#adopt(message, now);
         return;
       case 'attach':
-        this.#ledger.opened(message.clientFd);
+        takeOver(message, this.#slab, this.#ledger);
         this.#held.attach(message.slot, message.generation, message.clientFd, now);
         return;
       case 'points':
@@ -433,8 +434,8 @@ export class SpliceWorker {
     const { i32, f64 } = this.#slab;
     const i = slot * I32;
     if (i32[i + GENERATION] !== message.generation || i32[i + STATE] !== STREAMING) {
-      closeWithReset(clientFd);
-      closeWithReset(upstreamFd);
+      this.#flows.close(clientFd, true);
+      this.#flows.close(upstreamFd, true);
       return;
     }
     i32[i + STATE] = RELAYING;

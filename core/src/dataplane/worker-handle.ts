@@ -15,6 +15,7 @@ import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
 import { Counters, SERVICE_ACTIVE, SERVICE_FIELDS, type CountersData } from './counters.ts';
 import { DescriptorLedger } from './descriptor-ledger.ts';
+import { descriptorsOf, HandOvers } from './hand-overs.ts';
 import {
   ACTIVE_AT,
   F64,
@@ -65,6 +66,7 @@ export class WorkerHandle {
   readonly counters: Counters;
   readonly #countersData: CountersData;
   readonly #ledger = new DescriptorLedger();
+  readonly #handOvers = new HandOvers();
   readonly #wakeFd: number;
   readonly #events: WorkerEvents;
   #thread: Worker | undefined;
@@ -143,7 +145,16 @@ export class WorkerHandle {
     return this.#wakeFd;
   }
 
+  /** Descriptors in the message are the worker's from then on; when nobody runs who could take them they are closed with RST. */
   post(message: ToWorker): void {
+    const fds = descriptorsOf(message);
+    if (fds.length > 0) {
+      if (!this.running) {
+        for (const fd of fds) closeWithReset(fd);
+        return;
+      }
+      this.#handOvers.sent(fds, this.slab);
+    }
     if (this.#thread === undefined) return;
     this.#thread.postMessage(message);
     this.wake();
@@ -194,6 +205,7 @@ export class WorkerHandle {
 
   #closeDescriptors(): void {
     for (const fd of this.#ledger.takeAll()) closeWithReset(fd);
+    this.#handOvers.closeUnread(this.slab);
   }
 }
 

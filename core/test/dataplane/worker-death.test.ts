@@ -2,6 +2,8 @@
 import { expect, test } from 'vitest';
 import { ACTIVE_AT, F64, GENERATION, I32, RELAYING, STATE, type SlotSnapshot } from '../../src/dataplane/flow-slab.ts';
 import { WorkerHandle } from '../../src/dataplane/worker-handle.ts';
+import * as libc from '../../src/sys/libc.ts';
+import { isOpen, openSomething } from './descriptors.ts';
 
 const SETTINGS = {
   index: 0,
@@ -33,5 +35,43 @@ test('flows of a dead worker keep their epoch, and their slots their generations
   expect(worker.epoch).toBe(1);
   expect([...worker.slab.living()]).toEqual([]);
   expect([0, 1, 2].map((slot) => worker.slab.generation(slot))).toEqual([0, 5, 7]);
+  await worker.stop();
+});
+
+test('descriptors that it was sent are closed once: by it when it read of them, by control when it did not', async () => {
+  let died = Promise.withResolvers<unknown>();
+  const worker = new WorkerHandle(SETTINGS, { message: () => undefined, died: () => died.resolve(undefined) });
+  const attach = (fd: number): void => worker.post({ type: 'attach', slot: 3, generation: 1, clientFd: fd });
+  await worker.start([]);
+  const read = openSomething();
+  attach(read);
+  await expect.poll(() => isOpen(read)).toBe(false);
+  // Most likely the same number again, which is no affair of the worker's.
+  const others = [openSomething(), openSomething()];
+  const [unread, client, upstream, late] = [
+    openSomething(),
+    openSomething(),
+    openSomething(),
+    openSomething(),
+  ] as const;
+  worker.post({ type: 'crash' });
+  attach(unread);
+  worker.post({ type: 'adopt', slot: 3, generation: 1, clientFd: client, upstreamFd: upstream });
+  await died.promise;
+  expect([unread, client, upstream].map(isOpen)).toEqual([false, false, false]);
+  expect([...others, late].map(isOpen)).toEqual([true, true, true]);
+  // Nobody is there to take it.
+  attach(late);
+  expect(isOpen(late)).toBe(false);
+
+  died = Promise.withResolvers();
+  await worker.start([]);
+  const next = openSomething();
+  worker.post({ type: 'crash' });
+  attach(next);
+  await died.promise;
+  expect(isOpen(next)).toBe(false);
+  expect(others.map(isOpen)).toEqual([true, true]);
+  for (const fd of others) libc.close(fd);
   await worker.stop();
 });
