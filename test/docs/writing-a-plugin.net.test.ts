@@ -8,6 +8,13 @@ import { DocumentedPlace } from './place.ts';
 
 const TLS_SERVER = fileURLToPath(new URL('programs/tls-server.ts', import.meta.url));
 
+/** Sends what it reads, and prints what comes back. */
+const TALKER = `
+  const [host, port] = process.argv.slice(1);
+  const socket = require('node:net').connect(Number(port), host);
+  socket.on('data', (data) => console.log('got ' + data)).on('error', (error) => console.log(error.code));
+  process.stdin.on('data', (data) => socket.write(data));`;
+
 /** A certificate that is its own authority. */
 function certificateFor(name: string, key: string, certificate: string): string {
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', key];
@@ -84,11 +91,56 @@ describe.skipIf(requires('namespaces', 'nft', 'curl', 'openssl'))('docs/writing-
     },
   );
 
+  test('its interceptor keeps living flows, and leaves alone what no service wants', { timeout: 60_000 }, async () => {
+    await using net = await TestNetwork.create();
+    const client = await net.host('client');
+    const server = await net.host('server');
+    await net.link(client, server, { ipv4: ['10.1.0.2/24', '10.1.0.1/24'] });
+    await startPeer(server, 'tcp-server', ['--listen', '10.1.0.1:9001', '--mode', 'echo']);
+    const before = await client.state();
+
+    const to = { type: 'direct', to: '10.1.0.1:9001' };
+    const echo = { name: 'echo', addresses: ['203.0.113.0/24'], ports: [80], dialer: to };
+    const other = { name: 'other', addresses: ['198.51.100.0/24'], sources: ['10.9.9.9'], dialer: to };
+    const base = { plugins: [place.path('dist/index.js')], interceptor: 'example' };
+    const file = '/run/weir.json';
+    writeFileSync(client.path(file), JSON.stringify({ ...base, services: [echo, other] }));
+    const weir = await WeirProcess.start(client, { file, command: place.command });
+
+    // No route, and nobody wants it: refused at once, as without Weir.
+    const refused = ['203.0.113.7:81', '198.51.100.7:80', '192.0.2.77:80'];
+    const answers = await Promise.all(
+      refused.map((url) => client.run(['curl', '-sS', '-m', '4', '-w', '%{time_total}', url])),
+    );
+    expect(answers.map(({ code }) => code)).toEqual([7, 7, 7]);
+
+    // With a route, a packet that is not marked would leave the host by it.
+    await client.addRoute('default', { via: '10.1.0.1' });
+    const flow = client.spawn([process.execPath, '-e', TALKER, '203.0.113.7', '80']);
+    const says = async (word: string) => {
+      flow.stdin.write(word);
+      await flow.waitFor(new RegExp(`got ${word}`), 5000);
+    };
+    await says('first');
+    await weir.reload({ ...base, services: [other] });
+    await says('reloaded');
+    const mark = (await client.check(['nft', 'list', 'table', 'inet', 'example_default'])).length;
+    weir.process.kill('SIGTERM');
+    await expect
+      .poll(async () => (await client.check(['nft', 'list', 'table', 'inet', 'example_default'])).length)
+      .toBeLessThan(mark);
+    await says('drained');
+    flow.kill('SIGTERM');
+    expect((await weir.process.exited).code).toBe(0);
+    await client.check(['ip', 'route', 'del', 'default']);
+    expect(await client.state()).toBe(before);
+  });
+
   test('its own tests pass', { timeout: 120_000 }, () => {
-    const tests = ['dist/plugin.test.js', 'dist/traffic.test.js'].map((file) => place.path(file));
+    const tests = ['plugin', 'traffic', 'contract'].map((name) => place.path(`dist/${name}.test.js`));
     const args = ['--test', '--test-reporter=tap', ...tests];
     const { stdout, status } = spawnSync(process.execPath, args, { cwd: place.directory, encoding: 'utf8' });
-    expect(stdout).toMatch(/^# pass 11$/m);
+    expect(stdout).toMatch(/^# pass 23$/m);
     expect(stdout).toMatch(/^# fail 0$/m);
     expect(status).toBe(0);
   });
