@@ -117,11 +117,17 @@ export function widthOf(family: Family): 32 | 128 {
   return family === 4 ? 32 : 128;
 }
 
+/** 2^n for n up to 128: shifting a bigint anew for each of many prefixes costs more than all else that is done with it. */
+const POWERS: readonly bigint[] = Array.from({ length: 129 }, (_, n) => 1n << BigInt(n));
+const power = (n: number): bigint => POWERS[n] as bigint;
+
+const masksOf = (width: number): readonly bigint[] =>
+  Array.from({ length: width + 1 }, (_, length) => power(width) - power(width - length));
+const MASKS: Readonly<Record<Family, readonly bigint[]>> = { 4: masksOf(32), 6: masksOf(128) };
+
 /** The mask of a prefix length as a number. */
 export function maskOf(family: Family, length: number): bigint {
-  const width = BigInt(widthOf(family));
-  const host = width - BigInt(length);
-  return ((1n << width) - 1n) ^ ((1n << host) - 1n);
+  return MASKS[family][length] as bigint;
 }
 
 /**
@@ -152,7 +158,7 @@ export function formatPrefix(prefix: Prefix): string {
 
 /** The first and the last address of a prefix. */
 export function prefixBounds(prefix: Prefix): readonly [bigint, bigint] {
-  const size = 1n << BigInt(widthOf(prefix.family) - prefix.length);
+  const size = power(widthOf(prefix.family) - prefix.length);
   return [prefix.address, prefix.address + size - 1n];
 }
 

@@ -17,11 +17,22 @@ export interface Segment<Value> {
 /** The value of destinations for which there is no row. One array, so that it can be compared. */
 export const NO_PORTS: readonly CapturePorts[] = [];
 
+type DestinationSegments = ReadonlyArray<Segment<readonly CapturePorts[]>>;
+
+/** By the rows, which never change: one update asks for the same several times. */
+const known: Readonly<Record<Family, WeakMap<readonly CaptureRow[], DestinationSegments>>> = {
+  4: new WeakMap(),
+  6: new WeakMap(),
+};
+
 /** Which row's ports hold where. Rows are sorted as in a capture set; those of the other family are left out. */
-export function destinationSegments(
-  rows: readonly CaptureRow[],
-  family: Family,
-): ReadonlyArray<Segment<readonly CapturePorts[]>> {
+export function destinationSegments(rows: readonly CaptureRow[], family: Family): DestinationSegments {
+  let segments = known[family].get(rows);
+  if (segments === undefined) known[family].set(rows, (segments = cutDestinations(rows, family)));
+  return segments;
+}
+
+function cutDestinations(rows: readonly CaptureRow[], family: Family): DestinationSegments {
   const segments: Array<Segment<readonly CapturePorts[]>> = [];
   const enclosing: Array<{ readonly last: bigint; readonly ports: readonly CapturePorts[] }> = [];
   const leave = () => {

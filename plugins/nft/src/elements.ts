@@ -46,9 +46,10 @@ export function setType({ family, limited }: Pick<ElementSet, 'family' | 'limite
 
 /** Length of the prefix that a range is, or `undefined` when it is none. */
 function prefixLength(family: Family, first: bigint, last: bigint): number | undefined {
-  const size = last - first + 1n;
-  if ((size & (size - 1n)) !== 0n || first % size !== 0n) return undefined;
-  return widthOf(family) - (size.toString(2).length - 1);
+  const host = last - first;
+  if ((host & (host + 1n)) !== 0n || (first & host) !== 0n) return undefined;
+  // Exact: a power of two less one is the nearest double to itself, or the power.
+  return widthOf(family) - Math.round(Math.log2(Number(host) + 1));
 }
 
 // As the kernel lists it: one address, a prefix where the range is one, otherwise a range.
