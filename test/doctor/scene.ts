@@ -31,7 +31,7 @@ export class Scene implements AsyncDisposable {
   readonly host: TestHost;
   /** What `weir doctor` is asked about, and `weir run` runs. */
   config: ConfigurationDocument = {
-    limits: { flows: 1000 },
+    limits: { flows: 1000, 'udp-sessions': 1000 },
     services: [{ name: 'web', addresses: ['203.0.113.0/24'], ports: [80], dialer: 'reset' }],
   };
   readonly #network: TestNetwork;

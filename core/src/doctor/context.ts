@@ -1,4 +1,5 @@
 /** What checks look at. Read once, so that all of them speak of the same moment. */
+import type { DialerDefinition } from '../api/dialer.ts';
 import type { HostFacts, HostNumbers } from '../api/host.ts';
 import type { InterceptorDefinition } from '../api/interceptor.ts';
 import type { Configuration } from '../config/model.ts';
@@ -7,6 +8,8 @@ import type { Finding } from './report.ts';
 
 export interface DoctorContext {
   readonly configuration: Configuration;
+  /** Of all plugins that it loads. */
+  readonly dialerTypes: ReadonlyMap<string, DialerDefinition<never>>;
   readonly facts: HostFacts;
   /** Those that this owner has, or would claim. */
   readonly numbers: HostNumbers;

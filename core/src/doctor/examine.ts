@@ -40,7 +40,7 @@ const CHECKS: ReadonlyArray<readonly [name: string, check: Check]> = [
   ['unseen-names', checkUnseen],
   ['resolv-conf', checkResolvConf],
   ['dns-port', checkDnsPort],
-  ['open-files', checkOpenFiles],
+  ['open-files', (context) => checkOpenFiles(context)],
   ['pipes', checkPipes],
   ['backlog', checkBacklog],
 ];
@@ -84,7 +84,15 @@ export async function examine(configuration: Configuration, log: Logger): Promis
       unsuitable(candidate, configuration) === undefined &&
       backends.find((one) => one.interceptor === candidate.id)?.verdict === 'supported',
   );
-  const context: DoctorContext = { configuration, facts: hostFacts(), numbers, living, firewall, interceptor };
+  const context: DoctorContext = {
+    configuration,
+    dialerTypes: registry.dialerTypes,
+    facts: hostFacts(),
+    numbers,
+    living,
+    firewall,
+    interceptor,
+  };
   const findings: Finding[] = [...firewallFindings(firewall.unseen)];
   for (const check of CHECKS) findings.push(...(await findingsOf(check, context)));
   const usable = backends.some(({ transparent, verdict }) => transparent && verdict !== 'unsupported');

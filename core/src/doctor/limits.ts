@@ -26,20 +26,39 @@ function hardLimit(): number | undefined {
   }
 }
 
-export function checkOpenFiles({ configuration }: Pick<DoctorContext, 'configuration'>): readonly Finding[] {
+/** A session's socket, and where a handshake made its way its control connection too. 0: no UDP can be captured. */
+function descriptorsPerSession({ configuration, dialerTypes }: Parameters<typeof checkOpenFiles>[0]): 0 | 1 | 2 {
+  const { services, dialers, resolver } = configuration;
+  const users = new Set(services.filter(({ protocols }) => protocols.includes('udp')).flatMap((one) => one.dialers));
+  const isHandshake = (type: string): boolean => dialerTypes.get(type)?.kind === 'handshake';
+  if (dialers.some(({ name, type }) => users.has(name) && isHandshake(type))) return 2;
+  // A captured query is a session.
+  return users.size > 0 || resolver.reach === 'auto' || resolver.reach === 'capture' ? 1 : 0;
+}
+
+/** @param limit descriptors that Weir may have; undefined: any number */
+export function checkOpenFiles(
+  context: Pick<DoctorContext, 'configuration' | 'dialerTypes'>,
+  limit = hardLimit(),
+): readonly Finding[] {
   const check = 'open-files';
-  const { flows } = configuration.limits;
-  const needed = PER_FLOW * flows + BESIDES;
-  const limit = hardLimit();
+  const { flows, udpSessions } = context.configuration.limits;
+  const perSession = descriptorsPerSession(context);
+  const needed = PER_FLOW * flows + perSession * udpSessions + BESIDES;
+  const limits = perSession === 0 ? ['limits.flows'] : ['limits.flows', 'limits.udp-sessions'];
   if (limit === undefined || limit >= needed) {
-    return [fine(check, `${limit ?? 'any number of'} open files are enough for limits.flows: ${flows}`)];
+    const sessions = perSession === 0 ? '' : ` and limits.udp-sessions: ${udpSessions}`;
+    return [fine(check, `${limit ?? 'any number of'} open files are enough for limits.flows: ${flows}${sessions}`)];
   }
   return [
     {
       check,
       severity: 'warning',
-      what: `${limit} open files are enough for ${Math.max(0, Math.floor((limit - BESIDES) / PER_FLOW))} flows, and limits.flows is ${flows}`,
-      remedy: `Start Weir with at least ${needed} (LimitNOFILE=${needed} in a systemd unit), or lower limits.flows.`,
+      what:
+        perSession === 0
+          ? `${limit} open files are enough for ${Math.max(0, Math.floor((limit - BESIDES) / PER_FLOW))} flows, and limits.flows is ${flows}`
+          : `${limit} open files are fewer than limits.flows: ${flows} (${PER_FLOW} each), limits.udp-sessions: ${udpSessions} (${perSession} each) and ${BESIDES} for everything else may take`,
+      remedy: `Start Weir with at least ${needed} (LimitNOFILE=${needed} in a systemd unit), or lower ${limits.join(' or ')}.`,
       command: `ulimit -n ${needed}`,
     },
   ];
