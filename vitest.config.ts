@@ -49,9 +49,9 @@ export default defineConfig({
           name: 'net',
           include: ['core/test/**/*.net.test.ts', 'plugins/*/test/**/*.net.test.ts', 'test/**/*.net.test.ts'],
           exclude: [...ALONE, '**/node_modules/**'],
-          // Each in its own process, for it joins network namespaces. More than two would starve what they start.
+          // Each in its own process, for it joins network namespaces. One more than there are processors: they wait a lot.
           pool: 'forks',
-          maxWorkers: Math.min(2, availableParallelism()),
+          maxWorkers: Math.min(4, availableParallelism() + 1),
           sequence: { groupOrder: 1 },
           testTimeout: 60_000,
           hookTimeout: 60_000,

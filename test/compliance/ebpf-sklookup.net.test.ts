@@ -10,12 +10,12 @@ import {
 } from '@weir/core/testing';
 import { ebpfSklookup } from '@weir/ebpf-sklookup';
 import { describe, test } from 'vitest';
-import { mustHold, withSomeCrashes } from './held.ts';
+import { mustHold, ownForwarded, withSomeCrashes } from './held.ts';
 
 const LISTS = {
   tcp: withSomeCrashes([...TCP_OUTPUT_CASES, ...OWN_SOURCE_CASES]),
   udp: UDP_OUTPUT_CASES,
-  'tcp forwarded': TCP_FORWARD_CASES,
+  'tcp forwarded': ownForwarded('ebpf-sklookup', TCP_FORWARD_CASES),
   'udp forwarded': UDP_FORWARD_CASES,
 };
 

@@ -12,7 +12,7 @@ import {
 } from '@weir/core/testing';
 import { tproxyIptables } from '@weir/tproxy-iptables';
 import { describe, test } from 'vitest';
-import { STRIDE, withoutCrashes } from './held.ts';
+import { ownForwarded, STRIDE, withoutCrashes } from './held.ts';
 
 /** On the hosts of the cases nobody has rules: without this the machine's default would be tested, and the other not. */
 const environment = (variant: string): ComplianceEnvironment => ({
@@ -39,7 +39,12 @@ interface List {
 const LISTS: readonly List[] = [
   { title: 'tcp', cases: PLAIN, legacy: MECHANISM, crashes: true },
   { title: 'udp', cases: UDP_OUTPUT_CASES, legacy: WAY_IN, crashes: false },
-  { title: 'tcp forwarded', cases: TCP_FORWARD_CASES, legacy: WAY_IN, crashes: false },
+  {
+    title: 'tcp forwarded',
+    cases: ownForwarded('tproxy-iptables', TCP_FORWARD_CASES),
+    legacy: WAY_IN,
+    crashes: false,
+  },
   { title: 'udp forwarded', cases: UDP_FORWARD_CASES, legacy: WAY_IN, crashes: false },
 ];
 

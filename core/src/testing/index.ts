@@ -9,6 +9,7 @@ export * from './peers.ts';
 export { pattern } from './peers/pattern.ts';
 export * from './test-host.ts';
 export * from './requirements.ts';
+export { FORWARD_CARRIAGE_CASES } from './compliance/carriage.ts';
 export { CRASH_CASES, crashCases } from './compliance/crash.ts';
 export * from './interceptor-compliance.ts';
 export * from './resolver-compliance.ts';
