@@ -10,6 +10,8 @@ import { backupPath, findObstacle, RESOLV_CONF, type ResolvConfPlace } from './r
 
 /** Milliseconds for which the file must be the same before it is taken: writers truncate first. */
 const SETTLED = 100;
+/** Of a file without a line of content in place of one that had some: a writer has truncated it, and is slow. */
+const SETTLED_WITHOUT_CONTENT = 5000;
 
 export interface OverwrittenPlace extends ResolvConfPlace {
   /** What the file is to name. */
@@ -31,6 +33,22 @@ export function findOverwritten({ owner, path = RESOLV_CONF }: OverwrittenPlace)
   return author === undefined ? `nameserver ${named}` : `nameserver ${named}, edited after Weir wrote it`;
 }
 
+function hasContent(text: string): boolean {
+  return text.split('\n').some((line) => /^\s*[^\s#;]/.test(line));
+}
+
+/** Milliseconds since the last change. A clock that was set back must not make a file young for ever. */
+function ageOf(path: string): number {
+  return Math.abs(Date.now() - lstatSync(path).ctimeMs);
+}
+
+function beingWritten(path: string): WeirError {
+  return new WeirError('WEIR_RESOLV_CONF', {
+    problem: `${path} is being written by somebody.`,
+    remedy: 'Nothing is to be done: it is looked at again in a moment.',
+  });
+}
+
 /**
  * Makes what is there now the original and points the file at Weir again.
  * @throws WeirError WEIR_RESOLV_CONF when it cannot be written any more, or is still being written.
@@ -41,24 +59,20 @@ export async function takeUpAgain(place: OverwrittenPlace): Promise<void> {
   if (obstacle !== undefined) throw new WeirError('WEIR_RESOLV_CONF', obstacle);
   const found = read(path);
   await new Promise((resolve) => setTimeout(resolve, SETTLED));
-  if (found === undefined || read(path) !== found) {
-    throw new WeirError('WEIR_RESOLV_CONF', {
-      problem: `${path} is being written by somebody.`,
-      remedy: 'Nothing is to be done: it is looked at again in a moment.',
-    });
-  }
+  if (found === undefined || read(path) !== found) throw beingWritten(path);
   const backup = backupPath(stateDirectory);
   try {
-    let original = found;
-    if (authorOf(found)?.owner === owner) {
-      const before = readOrUndefined(backup)?.toString('latin1') ?? originalIn(found) ?? '';
-      original = originalAfterEdit(found, before, nameservers);
-    }
+    const ours = authorOf(found)?.owner === owner;
+    const before = readOrUndefined(backup)?.toString('latin1') ?? (ours ? originalIn(found) : undefined) ?? '';
+    const original = ours ? originalAfterEdit(found, before, nameservers) : found;
+    // Taken now, it would be what a kill puts back, and the writer would write over what Weir has put there.
+    if (!hasContent(original) && hasContent(before) && ageOf(path) < SETTLED_WITHOUT_CONTENT) throw beingWritten(path);
     mkdirSync(stateDirectory, { recursive: true, mode: 0o700 });
     // First the backup: a kill in between leaves a file that is its own original.
     writeWhole(backup, Buffer.from(original, 'latin1'));
     writeInPlace(path, Buffer.from(renderResolvConf(original, nameservers, owner, backup), 'latin1'));
   } catch (error) {
+    if (error instanceof WeirError) throw error;
     throw new WeirError('WEIR_RESOLV_CONF', {
       problem: `${path} could not be pointed at Weir again (${codeOf(error)}).`,
       remedy: `Make ${path} and ${stateDirectory} writable, or restart Weir.`,
