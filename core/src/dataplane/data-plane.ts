@@ -17,6 +17,7 @@ import { BYTES_DOWN, BYTES_UP, F64, I32, outcomeCode, SERVICE, type SlotSnapshot
 import * as libc from '../sys/libc.ts';
 import { closeWithReset, openIcmpSocket, openReplySocket } from '../sys/sockets.ts';
 import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
+import { DialerFaults } from './dialer-faults.ts';
 import { flowId, recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
 import { StreamedFlows } from './streamed-flows.ts';
@@ -39,6 +40,7 @@ export class DataPlane {
   readonly #workers: WorkerHandle[] = [];
   readonly #deaths: number[] = [];
   readonly #streamed: StreamedFlows;
+  readonly #faults: DialerFaults;
   #points: readonly BoundPoint[] = [];
   readonly #replySockets = new Map<Family, { readonly datagrams: number; readonly icmp: number }>();
   /** What workers have been told of a drain, for their successors. */
@@ -58,6 +60,7 @@ export class DataPlane {
   constructor(options: DataPlaneOptions, host: DataPlaneHost) {
     this.#options = options;
     this.#host = host;
+    this.#faults = new DialerFaults(options.log);
     this.#streamed = new StreamedFlows(host, (record) => host.ended(record));
     const events = {
       message: (worker: WorkerHandle, message: FromWorker) => this.#message(worker, message),
@@ -346,6 +349,9 @@ export class DataPlane {
         else closeWithReset(fd);
         return;
       }
+      case 'dialer-fault':
+        this.#faults.report(this.#host.dialerName(message.dialer), message.reason);
+        return;
       case 'ready':
       case 'reset-done':
       case 'stopped':

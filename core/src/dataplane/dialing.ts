@@ -152,7 +152,7 @@ export class Dialing {
     }
     slab.i32[slot * I32 + STATE] = HANDSHAKE;
     slab.f64[slot * F64 + DEADLINE] = now + this.timeouts.handshake;
-    return this.#progressed(slot, handshaking.begin(slot, known, target(slot)), now);
+    return this.#progressed(slot, handshaking.begin(slot, dialer, known, target(slot)), now);
   }
 
   #progressed(slot: number, progress: HandshakeProgress, now: number): boolean {

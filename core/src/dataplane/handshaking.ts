@@ -19,10 +19,14 @@ const READ_SIZE = 16 * 1024;
 /** A handshake that neither consumes nor sends anything but is called for ever is a fault of the dialer. */
 const MAX_STEPS = 64;
 
+/** Characters of a fault's text that are told. */
+const MAX_REASON = 500;
+
 const NOTHING = new Uint8Array(0);
 
 interface Playing {
   readonly handshake: Handshake;
+  readonly dialer: number;
   input: Uint8Array;
   output: Uint8Array;
 }
@@ -33,25 +37,36 @@ export type HandshakeProgress =
   | { readonly state: 'done'; readonly early: Uint8Array; readonly tunnel: DatagramTunnel | undefined }
   | { readonly state: 'failed'; readonly outcome: FlowOutcome };
 
+/** A dialer whose code threw what is no DialError, or broke the contract; `reason` is for the log. */
+export interface DialerFault {
+  /** Its place in the list of dialers. */
+  readonly dialer: number;
+  readonly reason: string;
+}
+
 const WAITING: HandshakeProgress = { state: 'waiting' };
 
 export class Handshaking {
   readonly #slab: FlowSlab;
   readonly #playing = new Map<number, Playing>();
   readonly #buffer = new Uint8Array(READ_SIZE);
+  readonly #tell: (fault: DialerFault) => void;
+  readonly #told = new Set<number>();
 
-  constructor(slab: FlowSlab) {
+  /** @param tell is called for the first fault of each dialer. */
+  constructor(slab: FlowSlab, tell: (fault: DialerFault) => void) {
     this.#slab = slab;
+    this.#tell = tell;
   }
 
-  /** Begins on a connected upstream. */
-  begin(slot: number, dialer: HandshakeDialer, target: DialTarget): HandshakeProgress {
+  /** Begins on a connected upstream. @param dialer the place of `made` in the list of dialers. */
+  begin(slot: number, dialer: number, made: HandshakeDialer, target: DialTarget): HandshakeProgress {
     try {
-      const playing: Playing = { handshake: dialer.handshake(target), input: NOTHING, output: NOTHING };
+      const playing: Playing = { handshake: made.handshake(target), dialer, input: NOTHING, output: NOTHING };
       this.#playing.set(slot, playing);
       return this.#step(slot, playing) ?? this.advance(slot);
     } catch (error) {
-      return this.#failed(slot, error);
+      return this.#failed(slot, dialer, error);
     }
   }
 
@@ -62,7 +77,7 @@ export class Handshaking {
     try {
       return this.#flush(slot, playing) ?? this.#read(slot, playing);
     } catch (error) {
-      return this.#failed(slot, error);
+      return this.#failed(slot, playing.dialer, error);
     }
   }
 
@@ -98,11 +113,11 @@ export class Handshaking {
     for (let steps = 0; steps < MAX_STEPS; steps++) {
       const { send, consumed, done, tunnel } = playing.handshake.step(playing.input);
       if (!Number.isInteger(consumed) || consumed < 0 || consumed > playing.input.length) {
-        return this.#end(slot, 'dial-error');
+        throw new TypeError(`step() says it consumed ${consumed} of ${playing.input.length} bytes`);
       }
       playing.input = playing.input.subarray(consumed);
       if (send !== undefined) playing.output = joined(playing.output, send);
-      if (playing.output.length > MAX_OUTPUT) return this.#end(slot, 'dial-error');
+      if (playing.output.length > MAX_OUTPUT) throw new RangeError(`step() sends more than ${MAX_OUTPUT} bytes`);
       if (done) {
         const failed = this.#flush(slot, playing);
         if (failed !== undefined) return failed;
@@ -113,7 +128,7 @@ export class Handshaking {
       }
       if (consumed === 0 || playing.input.length === 0) return undefined;
     }
-    return this.#end(slot, 'dial-error');
+    throw new RangeError(`step() was called ${MAX_STEPS} times for what one read brought`);
   }
 
   #flush(slot: number, playing: Playing): HandshakeProgress | undefined {
@@ -134,7 +149,11 @@ export class Handshaking {
     return undefined;
   }
 
-  #failed(slot: number, error: unknown): HandshakeProgress {
+  #failed(slot: number, dialer: number, error: unknown): HandshakeProgress {
+    if (!isDialError(error) && !this.#told.has(dialer)) {
+      this.#told.add(dialer);
+      this.#tell({ dialer, reason: faultText(error) });
+    }
     return this.#end(slot, outcomeOfDialError(error));
   }
 
@@ -145,6 +164,16 @@ export class Handshaking {
 }
 
 /** A DialError is known by its field: the dialer may come with a copy of the class of its own. */
+export function isDialError(error: unknown): error is DialError {
+  return typeof (error as Partial<DialError> | undefined | null)?.failure === 'string';
+}
+
+/** The first line of what was thrown, with the name of its class. */
+export function faultText(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : `it threw no Error (${typeof error})`;
+  return (text.split('\n', 1)[0] as string).slice(0, MAX_REASON);
+}
+
 export function outcomeOfDialError(error: unknown): FlowOutcome {
   const { failure } = (error ?? {}) as Partial<DialError>;
   switch (failure) {

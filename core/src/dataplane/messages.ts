@@ -167,5 +167,7 @@ export type FromWorker =
       readonly generation: number;
       readonly fd: number;
     }
+  /** The first of a dialer in this worker. */
+  | { readonly type: 'dialer-fault'; readonly dialer: number; readonly reason: string }
   | { readonly type: 'reset-done'; readonly flows: number }
   | { readonly type: 'stopped' };

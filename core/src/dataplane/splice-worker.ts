@@ -118,7 +118,7 @@ export class SpliceWorker {
     this.#ledger.opened(this.#epfd);
     this.#pipes = new PipePool(this.#ledger, data.limits.idlePipes);
     this.#relay = new SpliceRelay(this.#slab, this.#pipes, this.#counters);
-    const handshaking = new Handshaking(this.#slab);
+    const handshaking = new Handshaking(this.#slab, (fault) => this.#post({ type: 'dialer-fault', ...fault }));
     const sessions = new SessionIndex(this.#slab, data.limits.udpSessions);
     const queue = new DatagramQueue();
     const tunnels = new Map<number, DatagramTunnel>();

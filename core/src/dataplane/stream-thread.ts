@@ -8,7 +8,7 @@ import type { DialerContext, DialTarget, StreamDialer } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
 import { closeWithReset } from '../sys/sockets.ts';
-import { outcomeOfDialError } from './handshaking.ts';
+import { faultText, isDialError, outcomeOfDialError } from './handshaking.ts';
 import { relayStreams } from './stream-relay.ts';
 
 /** A flow for this thread. The descriptor becomes its own. */
@@ -38,7 +38,14 @@ export type FromStreamThread =
       readonly upstreamFd: number;
       readonly early?: Uint8Array;
     }
-  | { readonly type: 'ended'; readonly id: number; readonly outcome: FlowOutcome; readonly reason?: string }
+  | {
+      readonly type: 'ended';
+      readonly id: number;
+      readonly outcome: FlowOutcome;
+      readonly reason?: string;
+      /** The dialer threw what is no DialError. */
+      readonly isFault?: boolean;
+    }
   | { readonly type: 'closed' };
 
 /** Counts are told this often at most. Milliseconds. */
@@ -84,8 +91,10 @@ async function carry(flow: StreamFlowMessage): Promise<void> {
     dialed = await (await dialer).dial(target, { signal });
   } catch (error) {
     closeWithReset(fd);
-    const reason = error instanceof Error ? error.message : String(error);
-    post({ type: 'ended', id, outcome: closing.signal.aborted ? 'drained' : outcomeOf(error), reason });
+    const outcome = closing.signal.aborted ? 'drained' : outcomeOf(error);
+    const isFault = outcome === 'dial-error' && !isDialError(error);
+    const reason = error instanceof Error && !isFault ? error.message : faultText(error);
+    post({ type: 'ended', id, outcome, reason, isFault });
     return;
   }
   if ('socket' in dialed) {

@@ -1,6 +1,7 @@
 /** Flows whose dialer needs Node streams: control's side of the stream worker, which is started for the first of them. */
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../api/logger.ts';
+import { DialerFaults } from '../dataplane/dialer-faults.ts';
 import type { StreamedFlow } from '../dataplane/data-plane-host.ts';
 import type { WorkerTimeouts } from '../dataplane/messages.ts';
 import type { FromStreamThread, ToStreamThread } from '../dataplane/stream-thread.ts';
@@ -13,6 +14,7 @@ export class StreamFlows {
   readonly #plans: DialPlans;
   readonly #timeouts: () => WorkerTimeouts;
   readonly #log: Logger;
+  readonly #faults: DialerFaults;
   readonly #flows = new Map<number, StreamedFlow>();
   #thread: Worker | undefined;
   #next = 1;
@@ -22,6 +24,7 @@ export class StreamFlows {
     this.#plans = plans;
     this.#timeouts = timeouts;
     this.#log = log;
+    this.#faults = new DialerFaults(log);
   }
 
   take(flow: StreamedFlow): void {
@@ -95,8 +98,9 @@ export class StreamFlows {
     this.#flows.delete(message.id);
     if (message.type === 'adopt') flow.adopt(message.clientFd, message.upstreamFd, message.early);
     else {
-      if (message.reason !== undefined)
-        this.#log.debug({ flow: flow.record.id, reason: message.reason }, 'dial failed');
+      const { reason, isFault } = message;
+      if (reason !== undefined) this.#log.debug({ flow: flow.record.id, reason }, 'dial failed');
+      if (reason !== undefined && isFault === true) this.#faults.report(this.#plans.nameOf(flow.dialer), reason);
       flow.finish(message.outcome);
     }
   }
