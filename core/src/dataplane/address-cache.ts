@@ -1,9 +1,9 @@
 /**
  * Addresses that names resolved to, in the worker. Control resolves; the worker keeps an answer as long as its TTL and
  * asks again. Keys: a number is the index of a name that Weir assigned an address to, a string the host of a route.
- * Flows that wait for the same key are answered together.
+ * Flows that wait for the same key are answered together. A host that is an address is its own answer.
  */
-import { addressToBytes, familyOf } from '../capture/address.ts';
+import { addressToBytes, familyOf, isAddress } from '../capture/address.ts';
 
 /** An address ready for connect(2): words as in a sockaddr. */
 export interface DialAddress {
@@ -17,7 +17,7 @@ export interface ResolvedAddresses {
   readonly expiresAt: number;
 }
 
-/** Entries kept at most; over it the oldest goes. */
+/** Answers kept at most, and as many addresses that were given as such; over it the oldest goes. */
 const CAPACITY = 8192;
 
 /** @throws RangeError when the text is no address. */
@@ -27,8 +27,19 @@ export function dialAddress(text: string): DialAddress {
   return { family: familyOf(text), words: new Int32Array(bytes.buffer) };
 }
 
+function keep<Key>(map: Map<Key, ResolvedAddresses>, key: Key, value: ResolvedAddresses): void {
+  map.delete(key);
+  if (map.size >= CAPACITY) {
+    const [oldest] = map.keys();
+    map.delete(oldest as Key);
+  }
+  map.set(key, value);
+}
+
 export class AddressCache {
   readonly #entries = new Map<number | string, ResolvedAddresses>();
+  /** Apart, so that a dialer with ever-changing addresses costs no name its answer. */
+  readonly #literals = new Map<string, ResolvedAddresses>();
   /** Slots waiting, with their generations, in pairs. */
   readonly #waiting = new Map<number | string, number[]>();
   readonly #ask: (key: number | string) => void;
@@ -37,11 +48,15 @@ export class AddressCache {
     this.#ask = ask;
   }
 
+  /** Answers and addresses that are kept. */
+  get size(): number {
+    return this.#entries.size + this.#literals.size;
+  }
+
   /** What is known and still true at `now`. */
   get(key: number | string, now: number): ResolvedAddresses | undefined {
-    const entry = this.#entries.get(key);
-    if (entry !== undefined && entry.expiresAt > now) return entry;
-    return undefined;
+    const entry = this.last(key);
+    return entry !== undefined && entry.expiresAt > now ? entry : undefined;
   }
 
   /** Puts a flow on the list of those that wait for the key; the first one asks. */
@@ -55,12 +70,7 @@ export class AddressCache {
 
   /** Stores an answer. Hands back the flows that waited, in pairs of slot and generation. */
   resolved(key: number | string, addresses: readonly string[], expiresAt: number): readonly number[] {
-    if (this.#entries.size >= CAPACITY && !this.#entries.has(key)) {
-      const oldest = this.#entries.keys().next().value;
-      if (oldest !== undefined) this.#entries.delete(oldest);
-    }
-    this.#entries.delete(key);
-    this.#entries.set(key, { addresses: addresses.map(dialAddress), expiresAt });
+    keep(this.#entries, key, { addresses: addresses.map(dialAddress), expiresAt });
     const waiting = this.#waiting.get(key) ?? [];
     this.#waiting.delete(key);
     return waiting;
@@ -68,6 +78,12 @@ export class AddressCache {
 
   /** The last answer even if its time is over: for the flows that waited for it, also when its TTL was 0. */
   last(key: number | string): ResolvedAddresses | undefined {
-    return this.#entries.get(key);
+    const known = this.#entries.get(key);
+    if (known !== undefined || typeof key === 'number') return known;
+    const given = this.#literals.get(key);
+    if (given !== undefined || !isAddress(key)) return given;
+    const literal = { addresses: [dialAddress(key)], expiresAt: Infinity };
+    keep(this.#literals, key, literal);
+    return literal;
   }
 }

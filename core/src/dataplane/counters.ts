@@ -31,6 +31,7 @@ export const WORKER_COUNTERS = [
   'datagramsRefused',
   'refusalsSent',
   'refusalsLimited',
+  'refusalsFailed',
   'heldDials',
   'datagramsMalformed',
   'descriptorLimit',

@@ -4,13 +4,12 @@
  */
 import type { DialTarget } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
-import { isAddress } from '../capture/address.ts';
 import { SO_ERROR, SOL_SOCKET, IPPROTO_UDP } from '../sys/constants.ts';
 import { ETIMEDOUT } from '../sys/errno.ts';
 import * as libc from '../sys/libc.ts';
 import type { Associations } from './associations.ts';
 import { outcomeOfErrno } from './dial-outcome.ts';
-import { dialAddress, type AddressCache, type DialAddress } from './address-cache.ts';
+import type { AddressCache, DialAddress } from './address-cache.ts';
 import { at, type Counters } from './counters.ts';
 import type { FlowLifecycle } from './flow-lifecycle.ts';
 import {
@@ -79,7 +78,6 @@ export class Dialing {
   readonly #parts: DialingParts;
   readonly #value = new Int32Array(1);
   readonly #valueLength = Int32Array.of(4);
-  readonly #literals = new Map<string, readonly DialAddress[]>();
   /** The plan a flow was begun with; a later one must not change its steps under it. By slot. */
   readonly #plans: (readonly DialStep[] | undefined)[] = [];
   /** Where a flow goes that came by a point of one service; the point may be gone before the dial is over. By slot. */
@@ -311,15 +309,8 @@ export class Dialing {
     const i = slot * I32;
     const host = step.host ?? this.#targets[slot]?.host;
     let key: number | string;
-    if (host !== undefined) {
-      let literal = this.#literals.get(host);
-      if (literal === undefined && isAddress(host)) {
-        literal = [dialAddress(host)];
-        this.#literals.set(host, literal);
-      }
-      if (literal !== undefined) return literal;
-      key = host;
-    } else if (i32[i + NAME] !== 0 && this.#meant[slot] !== true) key = (i32[i + NAME] as number) - 1;
+    if (host !== undefined) key = host;
+    else if (i32[i + NAME] !== 0 && this.#meant[slot] !== true) key = (i32[i + NAME] as number) - 1;
     else {
       const words = i32.slice(i + ORIGINAL, i + ORIGINAL + 4);
       return [{ family: i32[i + FAMILY] as 4 | 6, words }];

@@ -7,7 +7,7 @@ import { MSG_DONTWAIT } from '../sys/constants.ts';
 import { sumOf } from '../sys/internet-checksum.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
 import { at, type Counters } from './counters.ts';
-import { FAMILY, I32, ORIGINAL, ORIGINAL_PORT, SOURCE, SOURCE_PORT, type FlowSlab } from './flow-slab.ts';
+import { FAMILY, I32, ORIGINAL, ORIGINAL_PORT, SCOPE, SOURCE, SOURCE_PORT, type FlowSlab } from './flow-slab.ts';
 import { writePacketInfo } from './packet-info.ts';
 
 export type Unreachable = 'network' | 'host' | 'port';
@@ -91,16 +91,17 @@ export class UnreachableMessages {
     names.setUint16(name + 2, 0, false);
     if (family === 6) {
       names.setUint32(name + 4, 0, true);
-      names.setUint32(name + 24, 0, true);
+      // A link-local client is told by its own link.
+      names.setInt32(name + 24, i32[i + SCOPE] as number, true);
     }
     for (let word = 0; word < (family === 4 ? 1 : 4); word++) {
       names.setInt32(name + (family === 4 ? 4 : 8) + 4 * word, i32[i + SOURCE + word] as number, true);
     }
     batch.setPayload(0, batch, 0, length);
-    const control = writePacketInfo(batch.controls, batch.controlAt(0), family, i32, i + ORIGINAL);
+    const control = writePacketInfo(batch.controls, batch.controlAt(0), family, i32, i + ORIGINAL, i32[i + SCOPE]);
     batch.setLengths(0, family === 4 ? 16 : 28, control);
     if (batch.sendFrom(fd, 0, 1, MSG_DONTWAIT) === 1) this.#count(at.refusalsSent);
-    else this.#count(at.refusalsLimited);
+    else this.#count(at.refusalsFailed);
   }
 
   #mayTell(now: number): boolean {
