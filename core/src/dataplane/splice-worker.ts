@@ -43,7 +43,6 @@ import {
   HANDSHAKE,
   I32,
   outcomeOf,
-  READY,
   RELAY,
   RELAYING,
   RELAY_COPY,
@@ -69,6 +68,7 @@ import { PipePool } from './pipe-pool.ts';
 import { RecordRing } from './record-ring.ts';
 import { SessionIndex } from './session-index.ts';
 import { UpstreamConnect } from './upstream-connect.ts';
+import { ReadyList } from './ready-list.ts';
 import { FINISHED, MORE, SINK_FAILED, SOURCE_FAILED, SpliceRelay } from './splice-relay.ts';
 
 const MAX_EVENTS = 512;
@@ -100,7 +100,7 @@ export class SpliceWorker {
   readonly #held: HeldDials;
   readonly #events = new DataView(new ArrayBuffer(MAX_EVENTS * EPOLL_EVENT_SIZE));
   /** Slots that have more to do than one turn allowed. */
-  #ready: number[] = [];
+  readonly #ready: ReadyList;
   /** What came with the last messages and is to hold before the next events, in that order. */
   readonly #changes: Array<Extract<ToWorker, { type: 'table' | 'plan' }>> = [];
   #lastSweep = 0;
@@ -117,6 +117,7 @@ export class SpliceWorker {
     this.#epfd = checked(libc.epoll_create1(EPOLL_CLOEXEC), 'epoll_create1()', 'Raise the limit of open files.');
     this.#ledger.opened(this.#epfd);
     this.#pipes = new PipePool(this.#ledger, data.limits.idlePipes);
+    this.#ready = new ReadyList(this.#slab);
     this.#relay = new SpliceRelay(this.#slab, this.#pipes, this.#counters);
     const handshaking = new Handshaking(this.#slab, (fault) => this.#post({ type: 'dialer-fault', ...fault }));
     const sessions = new SessionIndex(this.#slab, data.limits.udpSessions);
@@ -193,7 +194,7 @@ export class SpliceWorker {
     const { totals } = this.#counters;
     const events = this.#events;
     while (!this.#stopping) {
-      const count = libc.epoll_wait(this.#epfd, events, MAX_EVENTS, this.#ready.length > 0 ? 0 : TICK);
+      const count = libc.epoll_wait(this.#epfd, events, MAX_EVENTS, this.#ready.empty ? TICK : 0);
       if (count < 0) {
         if (errno() === EINTR) continue;
         checked(count, 'epoll_wait()', 'Report this.');
@@ -210,7 +211,7 @@ export class SpliceWorker {
         else if (low === DATAGRAM_EVENT) this.#receiveDatagrams(high, now);
         else this.#flowEvent(low >>> 1, low & 1, high, events.getUint32(offset, true), now);
       }
-      if (this.#ready.length > 0) this.#turnReady(now);
+      if (!this.#ready.empty) this.#turnReady(now);
       for (let next = this.#changes.shift(); next !== undefined; next = this.#changes.shift()) {
         if (next.type === 'table') await this.#installTable(next);
         else this.#decision.tables?.plans.set(next.service, next.steps);
@@ -300,7 +301,7 @@ export class SpliceWorker {
     const { i32 } = this.#slab;
     const i = slot * I32;
     if (up === MORE || down === MORE) {
-      this.#comeBack(slot);
+      this.#ready.add(slot);
       return;
     }
     // A side that was reset raises no further event: what it had sent has been passed on as far as it would go.
@@ -309,28 +310,14 @@ export class SpliceWorker {
   }
 
   #replies(slot: number, now: number): void {
-    if (this.#datagrams.reply(slot, now)) this.#comeBack(slot);
-  }
-
-  /** Gives a flow that has used its share another turn, after those that raised events. */
-  #comeBack(slot: number): void {
-    const { i32 } = this.#slab;
-    const i = slot * I32;
-    if (i32[i + READY] !== 0) return;
-    i32[i + READY] = 1;
-    this.#ready.push(slot);
+    if (this.#datagrams.reply(slot, now)) this.#ready.add(slot);
   }
 
   #turnReady(now: number): void {
-    const { i32 } = this.#slab;
-    const ready = this.#ready;
-    this.#ready = [];
-    for (const slot of ready) {
-      const i = slot * I32;
-      if (i32[i + READY] === 0) continue;
-      i32[i + READY] = 0;
-      if (i32[i + STATE] === RELAYING) this.#turn(slot, now);
-      else if (i32[i + STATE] === SESSION) this.#replies(slot, now);
+    for (const slot of this.#ready.take()) {
+      const state = this.#slab.i32[slot * I32 + STATE];
+      if (state === RELAYING) this.#turn(slot, now);
+      else if (state === SESSION) this.#replies(slot, now);
     }
   }
 
