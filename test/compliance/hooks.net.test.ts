@@ -28,8 +28,10 @@ function withHooks(change: (real: Interceptor) => Partial<Interceptor>): Interce
 }
 
 /** Faults that an author could make, and the case that must find each. */
-const FAULTY: ReadonlyArray<readonly [fault: string, definition: InterceptorDefinition<never>, found: RegExp]> = [
-  ['stop forgets everything', withHooks(() => ({ stop: async () => {} })), /^after start/],
+const FAULTY: ReadonlyArray<
+  readonly [fault: string, definition: InterceptorDefinition<never>, found: RegExp, said: RegExp]
+> = [
+  ['stop forgets everything', withHooks(() => ({ stop: async () => {} })), /^after start/, /stop left something/],
   [
     'stop is not idempotent',
     withHooks((real) => {
@@ -43,29 +45,39 @@ const FAULTY: ReadonlyArray<readonly [fault: string, definition: InterceptorDefi
       };
     }),
     /^stop works twice/,
+    /stopped already/,
   ],
-  ['start steers nothing', withHooks(() => ({ start: async () => {} })), /^after start/],
-  ['update does nothing', withHooks(() => ({ update: async () => {} })), /^an aborted update/],
+  ['start steers nothing', withHooks(() => ({ start: async () => {} })), /^after start/, /start changes something/],
+  [
+    'update does nothing',
+    withHooks(() => ({ update: async () => {} })),
+    /^an aborted update/,
+    /update went on after its signal was aborted/,
+  ],
   [
     'start does not look at its signal',
     withHooks((real) => ({ start: (input) => real.start(input, new AbortController().signal) })),
     /^an aborted signal/,
+    /start went on after its signal was aborted/,
   ],
   [
     'verify sees drift where there is none',
     withHooks(() => ({ verify: async () => [{ object: 'x', expected: 'y', found: 'z' }] })),
     /^after a drain/,
+    /after a drain verify found .*"object":"x"/,
   ],
-  ['points are not foretold', { ...nft, points: () => [] }, /^provision/],
+  ['points are not foretold', { ...nft, points: () => [] }, /^provision/, /deep-equal/],
   [
     'the plan is not pure',
     { ...nft, plan: () => ({ interceptor: 'nft', steps: [{ tool: 'nft', text: String(Math.random()) }] }) },
     /^a plan/,
+    /plan differs for the same input/,
   ],
   [
     'unknown options pass',
     { ...nft, options: { '~standard': { ...nft.options['~standard'], validate: (value) => ({ value }) } } },
     /^an unknown option/,
+    /the schema says of the option/,
   ],
 ];
 
@@ -76,10 +88,10 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the hooks of nft', () =>
 });
 
 describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the hook cases find that', () => {
-  for (const [fault, definition, found] of FAULTY) {
+  for (const [fault, definition, found, said] of FAULTY) {
     test(fault, async () => {
       const finder = HOOK_CASES.find(({ name }) => found.test(name));
-      await expect(finder?.run({ definition })).rejects.toThrow(Error);
+      await expect(finder?.run({ definition })).rejects.toThrow(said);
     });
   }
 });

@@ -11,6 +11,8 @@ export interface Definitions {
   interceptor(id: string): Promise<InterceptorDefinition<never> | undefined>;
   /** Resolvers of plugins, by id. */
   readonly resolvers: ReadonlyMap<string, ResolverDefinition<never>>;
+  /** A plugin could not be loaded, which is a fault already: what is unknown here may be its. */
+  readonly lacksSome?: boolean;
 }
 
 /**

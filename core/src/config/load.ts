@@ -150,7 +150,8 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
   const fromFile = await loadDefinitions(parsed.root, options.definitions, directory);
   const fromFlags = await loadDefinitions(overrides.root, options.definitions, process.cwd());
   const plugins = [...new Set([...fromFile.plugins, ...fromFlags.plugins])];
-  const definitions = await options.definitions(plugins);
+  const lacksSome = fromFile.findings.length + fromFlags.findings.length > 0;
+  const definitions = { ...(await options.definitions(plugins)), lacksSome };
 
   const document: { readonly value?: DocumentValue; readonly findings: readonly Finding[] } = usable
     ? validate(secrets.root)

@@ -130,7 +130,8 @@ function dialerFindings(root: unknown, definitions: Definitions): readonly Findi
   const found: Finding[] = [];
   const types = [...definitions.dialerTypes.keys()];
   const checkType = (path: Path, dialer: unknown) => {
-    if (!isMapping(dialer) || typeof dialer['type'] !== 'string' || definitions.dialerTypes.has(dialer['type'])) return;
+    if (definitions.lacksSome || !isMapping(dialer)) return;
+    if (typeof dialer['type'] !== 'string' || definitions.dialerTypes.has(dialer['type'])) return;
     const type = dialer['type'];
     found.push({
       path: [...path, 'type'],
@@ -177,7 +178,8 @@ function resolverFindings(root: unknown, definitions: Definitions): readonly Fin
   const found: Finding[] = [];
   const plugins = valueAt(root, ['resolver', 'plugins']);
   const known = [...definitions.resolvers.keys()];
-  for (const id of isMapping(plugins) ? Object.keys(plugins).filter((key) => !known.includes(key)) : []) {
+  const ids = isMapping(plugins) && !definitions.lacksSome ? Object.keys(plugins) : [];
+  for (const id of ids.filter((key) => !known.includes(key))) {
     const problem = `unknown resolver ${quote(id)}${didYouMean(id, known)}`;
     const allowed = known.length > 0 ? `one of ${known.join(', ')}` : 'a resolver of a plugin that "plugins" names';
     found.push({ path: ['resolver', 'plugins', id], atKey: true, problem, allowed });
@@ -220,7 +222,8 @@ function interceptorFindings(root: unknown, definitions: Definitions): readonly 
   const named = isMapping(valueAt(root, ['interceptors']))
     ? Object.keys(valueAt(root, ['interceptors']) as object)
     : [];
-  for (const id of named.filter((key) => !known.includes(key))) {
+  const isUnknown = (id: string) => !definitions.lacksSome && !known.includes(id);
+  for (const id of named.filter(isUnknown)) {
     const problem = `unknown interceptor ${quote(id)}${didYouMean(id, known)}`;
     found.push({ path: ['interceptors', id], atKey: true, problem, allowed: `one of ${known.join(', ')}` });
   }
@@ -228,7 +231,7 @@ function interceptorFindings(root: unknown, definitions: Definitions): readonly 
     if (typeof id !== 'string') continue;
     if (id === 'auto' && chosen.length > 1) {
       found.push({ path, problem: '"auto" stands in a list', allowed: 'auto alone, or ids in the order to try' });
-    } else if (id !== 'auto' && /^[a-z][a-z0-9-]*$/.test(id) && !known.includes(id)) {
+    } else if (id !== 'auto' && /^[a-z][a-z0-9-]*$/.test(id) && isUnknown(id)) {
       const problem = `unknown interceptor ${quote(id)}${didYouMean(id, [...known, 'auto'])}`;
       found.push({ path, problem, allowed: `auto, or of ${known.join(', ')}` });
     }

@@ -1,5 +1,4 @@
 /** `weir plan`: the exact kernel changes that a configuration would make here, without making any. */
-import { SelectionError } from '../api/errors.ts';
 import type { Plan } from '../api/interceptor.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
 import type { Configuration } from '../config/model.ts';
@@ -7,7 +6,7 @@ import { hostFacts } from '../host/facts.ts';
 import { numbersOf, orphanSlots, recordedNumbers } from '../host/numbers.ts';
 import { loadPlugins } from '../registry/load.ts';
 import { canariesFor, makeCapturePlan, ServiceNumbers } from './capture-plan.ts';
-import { candidatesOf, unsuitable } from './selection.ts';
+import { suitable } from './selection.ts';
 import { serviceListeners } from './service-listeners.ts';
 
 /** Stands for the ports that the kernel chooses when the capture points are opened. */
@@ -21,15 +20,7 @@ export interface HostPlan extends Plan {
 /** @throws SelectionError when no candidate fits the configuration. */
 export async function planFor(configuration: Configuration): Promise<HostPlan> {
   const registry = await loadPlugins(configuration.plugins);
-  const candidates = candidatesOf(configuration, registry.interceptors());
-  const definition = candidates.find((candidate) => unsuitable(candidate, configuration) === undefined);
-  if (definition === undefined) {
-    const reasons = candidates.map((candidate) => `${candidate.id}: ${unsuitable(candidate, configuration)}`);
-    throw new SelectionError({
-      problem: `No interceptor fits this configuration (${reasons.join('; ')}).`,
-      remedy: 'Change scopes, protocols, require or interceptor.',
-    });
-  }
+  const definition = suitable(configuration, registry.interceptors());
   const facts = hostFacts();
   const { owner } = configuration;
   const slot = recordedNumbers(owner)?.slot ?? orphanSlots(owner)[0] ?? 0;

@@ -58,6 +58,21 @@ export function candidatesOf(
   });
 }
 
+/** The first candidate that can do what a configuration wants. @throws SelectionError that says why each cannot. */
+export function suitable(
+  configuration: Configuration,
+  definitions: ReadonlyArray<InterceptorDefinition<never>>,
+): InterceptorDefinition<never> {
+  const candidates = candidatesOf(configuration, definitions);
+  const found = candidates.find((candidate) => unsuitable(candidate, configuration) === undefined);
+  if (found !== undefined) return found;
+  const reasons = candidates.map((candidate) => `${candidate.id}: ${unsuitable(candidate, configuration)}`);
+  throw new SelectionError({
+    problem: `No interceptor fits this configuration (${reasons.join('; ')}).`,
+    remedy: 'Change addresses, scopes, protocols, require or interceptor.',
+  });
+}
+
 /** Why this run cannot use a mechanism, or undefined when it can. */
 export function unsuitable(definition: InterceptorDefinition<never>, configuration: Configuration): string | undefined {
   const { capabilities } = definition;

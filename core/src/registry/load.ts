@@ -27,7 +27,29 @@ const CORE: Plugin = {
 /** True when `name` itself was not found, and not something that it imports. */
 function isMissing(error: unknown, name: string): boolean {
   const { code, message } = error as NodeJS.ErrnoException;
-  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && message.includes(`'${name}'`);
+  const spellings = [name, isAbsolute(name) ? pathToFileURL(name).href : packageOf(name)];
+  return /^(ERR_)?MODULE_NOT_FOUND$/.test(code ?? '') && spellings.some((what) => message.includes(`'${what}'`));
+}
+
+/** The package that an import of `name` looks for. */
+function packageOf(name: string): string {
+  return name
+    .split('/')
+    .slice(0, name.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
+/** What is said of a plugin that is not there. */
+function absence(name: string): { readonly problem: string; readonly remedy: string } {
+  if (isAbsolute(name)) {
+    const remedy = 'Give the path of its entry file, and build it first where it is built (npx tsc).';
+    return { problem: `The plugin ${name} is not there.`, remedy };
+  }
+  const isPath = /\.[cm]?[jt]s$/.test(name);
+  const remedy = isPath
+    ? `A path begins with ./ or /: ./${name}.`
+    : `Install it beside Weir: npm install ${packageOf(name)}.`;
+  return { problem: `The plugin ${name} is not installed.`, remedy };
 }
 
 /** The entry file of a plugin; undefined where import() will say better what is wrong. */
@@ -60,15 +82,11 @@ async function importPlugin(name: string): Promise<unknown> {
     return await importInTime(name, path ? pathToFileURL(name).href : name);
   } catch (error) {
     if (isWeirError(error)) throw error;
-    const missing = isMissing(error, name);
     const text = (error instanceof Error ? error.message : String(error)).split('\n')[0]?.replace(/\.$/, '');
     throw new PluginError({
-      problem: missing ? `The plugin ${name} is not installed.` : `The plugin ${name} cannot be loaded: ${text}.`,
-      remedy: missing
-        ? path
-          ? 'Give the path of its entry file.'
-          : `Install it beside Weir: npm install ${name}.`
-        : 'Update or mend the plugin, or take it out of "plugins".',
+      problem: `The plugin ${name} cannot be loaded: ${text}.`,
+      remedy: 'Update or mend the plugin, or take it out of "plugins".',
+      ...(isMissing(error, name) ? absence(name) : {}),
       cause: error,
     });
   }

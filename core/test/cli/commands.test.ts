@@ -136,6 +136,17 @@ Mend it, then try weir check ${BAD}.
     });
   });
 
+  test('services that no interceptor can take, each with what it lacks', async () => {
+    const udp = file('udp.yaml', 'services: [{ name: dns, addresses: ["2001:db8::/32"], protocols: [udp] }]\n');
+    expect(await weir(['check', udp, '--interceptor', 'nft'])).toMatchObject({ code: 0 });
+    const { code, out, err } = await weir(['check', udp, '--interceptor', 'proxy']);
+    expect({ code: code > 0, out }).toEqual({ code: true, out: '' });
+    expect(err).toBe(
+      'weir: No interceptor fits this configuration (proxy: it captures nothing by itself, and no service has `listen:`).\n' +
+        'Change addresses, scopes, protocols, require or interceptor.\n',
+    );
+  });
+
   test('a wrong file, for programs', async () => {
     const { code, out, err } = await weir(['check', BAD, '--json']);
     expect({ code, err }).toEqual({ code: 2, err: '' });

@@ -41,6 +41,17 @@ test('names one that the command line or a file asks for, and where it came from
   expect(await weir(['plugins', file])).toEqual({ code: 0, out: row, err: '' });
 });
 
+test('one that is not there is the only fault: what it would bring is not looked for', async () => {
+  const broken = join(directory, 'broken.yaml');
+  const services = 'services: [{ name: web, addresses: [203.0.113.0/24], dialer: { type: tally } }]';
+  const rest = 'resolver: { plugins: { tally: {} } }\ninterceptors: { tally: {} }\ninterceptor: tally';
+  writeFileSync(broken, `${services}\n${rest}\nplugins: [./not-there.mjs]\n`);
+  const { code, err } = await weir(['check', broken]);
+  expect(code).toBe(2);
+  expect(err).toContain(`The plugin ${join(directory, 'not-there.mjs')} is not there.`);
+  expect(err).toContain(`weir: ${broken} has one fault.`);
+});
+
 test('one that is not installed is a fault with its remedy', async () => {
   const { code, out, err } = await weir(['plugins', '--plugin', 'weir-nowhere']);
   expect({ code, out }).toEqual({ code: 2, out: '' });

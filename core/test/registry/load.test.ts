@@ -63,6 +63,17 @@ describe('loading', () => {
     });
   });
 
+  test.each([
+    ['dist/index.js', 'is not installed', 'A path begins with ./ or /: ./dist/index.js.'],
+    ['@nobody/weir-plugin/more', 'is not installed', 'Install it beside Weir: npm install @nobody/weir-plugin.'],
+    [join(directory, 'missing.mjs'), 'is not there', 'build it first where it is built (npx tsc).'],
+  ])('what looks like a path, or is one, is told apart from a package: %s', async (name, problem, remedy) => {
+    await expect(loadPlugins([name], [])).rejects.toMatchObject({
+      problem: `The plugin ${name} ${problem}.`,
+      remedy: expect.stringContaining(remedy),
+    });
+  });
+
   test('two registries share nothing', async () => {
     const path = plugin(wrap(`interceptors: [${INTERCEPTOR}]`));
     await loadPlugins([path], []);

@@ -1,5 +1,7 @@
 /** `weir check`: is the configuration right? Changes nothing and needs no privilege. */
 import { ConfigurationError } from '../../api/errors.ts';
+import { suitable } from '../../engine/selection.ts';
+import { loadPlugins } from '../../registry/load.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
 import { type CommandContext, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
@@ -13,6 +15,9 @@ export async function check(
   const reader = await configurationReader(context, file, options);
   try {
     const configuration = await reader.read();
+    const registry = await loadPlugins(configuration.plugins);
+    // Where a package is missing, another machine than the one that runs it is asked.
+    if (registry.missing.length === 0) suitable(configuration, registry.interceptors());
     const services = configuration.services.map((service) => service.name);
     const { interceptor, owner } = configuration;
     if (options.json === true) {
