@@ -33,6 +33,7 @@ import {
   BYTES_DOWN,
   BYTES_UP,
   CLIENT_FD,
+  CONNECTED_AT,
   CONTROL_FD,
   F64,
   FREE,
@@ -43,15 +44,20 @@ import {
   outcomeCode,
   PENDING,
   PROTOCOL,
+  RELAY,
+  RELAYING,
+  RELAY_COPY,
   SERVICE,
   SIDE,
   SIDE_SHUT,
   STARTED_AT,
   STATE,
+  STREAMING,
   UPSTREAM_FD,
   type FlowSlab,
 } from './flow-slab.ts';
 import type { Handshaking } from './handshaking.ts';
+import type { ToWorker } from './messages.ts';
 import type { RecordRing } from './record-ring.ts';
 import type { SessionIndex } from './session-index.ts';
 import type { SpliceRelay } from './splice-relay.ts';
@@ -237,15 +243,28 @@ export class FlowLifecycle {
     this.#free.push(slot);
   }
 
-  /** Takes both descriptors of a flow that was handed over back into its slot, and watches them. They stand in the ledger. */
-  adopt(slot: number, clientFd: number, upstreamFd: number): boolean {
-    const { slab } = this.#parts;
+  /** Goes on with a flow that was handed over. Both its descriptors come back, and stand in the ledger. */
+  adopt(message: Extract<ToWorker, { type: 'adopt' }>, now: number): void {
+    const { slot, generation, clientFd, upstreamFd, early } = message;
+    const { slab, relay } = this.#parts;
+    const { i32, f64 } = slab;
     const i = slot * I32;
-    slab.i32[i + CLIENT_FD] = clientFd;
-    slab.i32[i + UPSTREAM_FD] = upstreamFd;
-    slab.i32[i + SIDE] = 0;
-    slab.i32[i + SIDE + 1] = 0;
-    return this.watch(slot, 0, clientFd) && this.watch(slot, 1, upstreamFd);
+    if (i32[i + GENERATION] !== generation || i32[i + STATE] !== STREAMING) {
+      this.close(clientFd, true);
+      this.close(upstreamFd, true);
+      return;
+    }
+    i32[i + STATE] = RELAYING;
+    i32[i + RELAY] = RELAY_COPY;
+    i32[i + CLIENT_FD] = clientFd;
+    i32[i + UPSTREAM_FD] = upstreamFd;
+    i32[i + SIDE] = 0;
+    i32[i + SIDE + 1] = 0;
+    f64[slot * F64 + CONNECTED_AT] = now;
+    f64[slot * F64 + ACTIVE_AT] = now;
+    if (early !== undefined) relay.prefillDown(slot, early);
+    // The first events of both descriptors come at once and start the relay.
+    if (!this.watch(slot, 0, clientFd) || !this.watch(slot, 1, upstreamFd)) this.finish(slot, 'error');
   }
 
   /**

@@ -32,10 +32,7 @@ import { DialTargets } from './dial-targets.ts';
 import { Dialing } from './dialing.ts';
 import { FlowLifecycle } from './flow-lifecycle.ts';
 import {
-  ACTIVE_AT,
-  CONNECTED_AT,
   DIALING,
-  F64,
   FlowSlab,
   FREE,
   GENERATION,
@@ -43,9 +40,7 @@ import {
   HANDSHAKE,
   I32,
   outcomeOf,
-  RELAY,
   RELAYING,
-  RELAY_COPY,
   RESOLVING,
   SESSION,
   SIDE,
@@ -363,7 +358,7 @@ export class SpliceWorker {
         return;
       case 'adopt':
         takeOver(message, this.#slab, this.#ledger);
-        this.#adopt(message, now);
+        this.#flows.adopt(message, now);
         return;
       case 'attach':
         takeOver(message, this.#slab, this.#ledger);
@@ -414,24 +409,6 @@ export class SpliceWorker {
     this.#decision.replaceTables(tables, message.keepsRetired ? undefined : Date.now() + message.graceMs);
     this.#dialing.timeouts = message.timeouts;
     this.#post({ type: 'table-installed', generation: message.generation });
-  }
-
-  #adopt(message: Extract<ToWorker, { type: 'adopt' }>, now: number): void {
-    const { slot, clientFd, upstreamFd, early } = message;
-    const { i32, f64 } = this.#slab;
-    const i = slot * I32;
-    if (i32[i + GENERATION] !== message.generation || i32[i + STATE] !== STREAMING) {
-      this.#flows.close(clientFd, true);
-      this.#flows.close(upstreamFd, true);
-      return;
-    }
-    i32[i + STATE] = RELAYING;
-    i32[i + RELAY] = RELAY_COPY;
-    f64[slot * F64 + CONNECTED_AT] = now;
-    f64[slot * F64 + ACTIVE_AT] = now;
-    if (early !== undefined) this.#relay.prefillDown(slot, early);
-    // The first events of both descriptors come at once and start the relay.
-    if (!this.#flows.adopt(slot, clientFd, upstreamFd)) this.#flows.finish(slot, 'error');
   }
 
   #isWaiting(slot: number, generation: number): boolean {
