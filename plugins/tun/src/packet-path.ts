@@ -169,7 +169,9 @@ export class PacketPath {
     const isOther = begins && flows.beginsAnother(entry, this.#packet);
     const isOver = isOther || (flags & RST) !== 0;
     if (!held.waits(place)) {
-      if (isOver) held.cancel(place);
+      // A reset is left to the kernel, which may have the connection already: accepted, it takes its place, and the upstream
+      // hears of the reset with what was sent before it; otherwise the place ends by its time.
+      if (isOther) held.cancel(place);
       return entry;
     }
     if (begins && !isOther) held.again(place, now);
