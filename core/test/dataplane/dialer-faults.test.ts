@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
+import { FIRST_SERVICE } from '../../src/api/capture.ts';
 import type { FlowRecord } from '../../src/api/flow.ts';
 import type { Logger } from '../../src/api/logger.ts';
 import { buildLookupTable } from '../../src/capture/index.ts';
@@ -17,7 +18,6 @@ import { StreamFlows } from '../../src/engine/stream-flows.ts';
 import { SILENT } from '../../src/testing/index.ts';
 import { compile } from '../capture/sets.ts';
 
-const SERVICE = 16;
 const TIMEOUTS = { connect: 1000, handshake: 1000, idle: 60_000, halfClosed: 60_000, udpIdle: 60_000 };
 const FLOWS = 3;
 const nothing = () => undefined;
@@ -29,22 +29,28 @@ const STEP = (body: string) => `{ kind: 'handshake', routes() {}, handshake: () 
 const DIAL = (body: string) => `{ kind: 'stream', async dial() { ${body} }, async close() {} }`;
 const REFUSAL = `throw Object.assign(new Error('the upstream said no'), { failure: 'refused' });`;
 
-test.each([
-  ['a handshake that throws', 'handshake', STEP(`throw new TypeError('oops\\nmore');`), 'TypeError: oops'],
-  ['a handshake that throws nothing', 'handshake', STEP('throw null;'), 'it threw no Error (object)'],
+/** By name: what the dialer does, and what is logged of it. */
+const DIALERS: ReadonlyArray<readonly [name: string, kind: 'handshake' | 'stream', source: string, reason?: string]> = [
+  ['throws', 'handshake', STEP(`throw new TypeError('oops\\nmore');`), 'TypeError: oops'],
+  ['throws-null', 'handshake', STEP('throw null;'), 'it threw no Error (object)'],
   [
-    'a handshake that consumes too much',
+    'consumes-too-much',
     'handshake',
     STEP('return { consumed: 7, done: false };'),
     'TypeError: step() says it consumed 7 of 0 bytes',
   ],
-  ['a handshake that refuses', 'handshake', STEP(REFUSAL), undefined],
-  ['a stream dialer that throws', 'stream', DIAL(`throw new RangeError('too far');`), 'RangeError: too far'],
-  ['a stream dialer that refuses', 'stream', DIAL(REFUSAL), undefined],
-] as const)('%s', async (title, kind, dialer, reason) => {
-  const module = pathToFileURL(join(directory, `${title.replaceAll(' ', '-')}.mjs`));
-  writeFileSync(module, `export const dialer = { create: () => (${dialer}) };\n`);
-  const place = { index: 3, name: 'mine', module, options: {}, bypassMark: 0 };
+  ['refuses', 'handshake', STEP(REFUSAL)],
+  ['throws-in-dial', 'stream', DIAL(`throw new RangeError('too far');`), 'RangeError: too far'],
+  ['refuses-in-dial', 'stream', DIAL(REFUSAL)],
+];
+
+const places = DIALERS.map(([name, , source], index) => {
+  const module = pathToFileURL(join(directory, `${name}.mjs`));
+  writeFileSync(module, `export const dialer = { create: () => (${source}) };\n`);
+  return { index, name, module, options: {}, bypassMark: 0 };
+});
+
+test('each is logged once, however many flows it ends, and a DialError is none', async () => {
   const upstream = createServer((socket) => void socket.on('error', nothing)).listen(0, '127.0.0.1');
   await once(upstream, 'listening');
   const { port } = upstream.address() as AddressInfo;
@@ -52,10 +58,11 @@ test.each([
   const warned: unknown[] = [];
   const warn = (fields: unknown) => void warned.push(fields);
   const log: Logger = { ...SILENT, warn, child: () => log };
-  const plans = { streamDialer: () => place, nameOf: () => place.name } as unknown as DialPlans;
+  const nameOf = (index: number) => places[index]?.name;
+  const plans = { streamDialer: (index: number) => places[index], nameOf } as unknown as DialPlans;
   const streams = new StreamFlows(plans, () => TIMEOUTS, log);
   const ended: FlowRecord[] = [];
-  const limits = { workers: 1, mark: 0, flowLimit: 64, sessionLimit: 16, pendingDials: 16, services: 1 };
+  const limits = { workers: 1, mark: 0, flowLimit: 64, sessionLimit: 16, pendingDials: 16, services: DIALERS.length };
   const plane = new DataPlane(
     { ...limits, timeouts: TIMEOUTS, log },
     {
@@ -64,23 +71,23 @@ test.each([
       canary: nothing,
       ended: (record) => ended.push(record),
       rebound: nothing,
-      fatal: (error) => ended.push(error as never),
+      fatal: nothing,
       stream: (flow) => streams.take(flow),
-      serviceName: () => 'web',
+      serviceName: (service) => places[service - FIRST_SERVICE]?.name,
       nameText: nothing,
-      dialerName: () => place.name,
+      dialerName: nameOf,
       interceptorName: () => 'none',
     },
   );
-  const [point] = plane.open([
-    {
-      id: 'tcp4',
+  const points = plane.open(
+    places.map(({ index, name }) => ({
+      id: name,
       network: { family: 4, protocol: 'tcp' },
       bind: { address: '127.0.0.1', port: 0 },
       transparent: false,
-      original: { via: 'fixed', service: SERVICE, target: { host: '127.0.0.1', port } },
-    },
-  ]);
+      original: { via: 'fixed', service: FIRST_SERVICE + index, target: { host: '127.0.0.1', port } },
+    })),
+  );
   await plane.start();
   await plane.install({
     type: 'table',
@@ -88,20 +95,31 @@ test.each([
     lookup: buildLookupTable(compile({ services: [] }), { rows: [] }),
     names: NameDirectory.allocate(16),
     nameTexts: NameTexts.allocate(16),
-    serviceNames: [[SERVICE, 'web']],
-    dialers: kind === 'handshake' ? [{ ...place, module: module.href }] : [],
-    plans: [[SERVICE, [{ kind, dialer: place.index, ...(kind === 'handshake' ? { host: '127.0.0.1', port } : {}) }]]],
+    serviceNames: [],
+    dialers: places
+      .filter(({ index }) => DIALERS[index]?.[1] === 'handshake')
+      .map((place) => ({ ...place, module: place.module.href })),
+    plans: DIALERS.map(([, kind], dialer) => {
+      const to = kind === 'handshake' ? { host: '127.0.0.1', port } : {};
+      return [FIRST_SERVICE + dialer, [{ kind, dialer, ...to }]] as const;
+    }),
     unmatched: [{ kind: 'reset', dialer: 0 }],
     graceMs: 0,
     timeouts: TIMEOUTS,
   });
   plane.listen();
 
-  const clients = Array.from({ length: FLOWS }, () => connect(point?.port ?? 0, '127.0.0.1').on('error', nothing));
-  await expect.poll(() => ended.length, { timeout: 5000 }).toBe(FLOWS);
-  const outcome = reason === undefined ? 'dial-refused' : 'dial-error';
-  expect(ended.map((record) => record.outcome)).toEqual(Array.from({ length: FLOWS }, () => outcome));
-  expect(warned).toEqual(reason === undefined ? [] : [{ dialer: 'mine', reason }]);
+  const wanted = points.flatMap((point) => Array.from({ length: FLOWS }, () => point.port));
+  const clients = wanted.map((to) => connect(to, '127.0.0.1').on('error', nothing));
+  await expect.poll(() => ended.length, { timeout: 10_000 }).toBe(wanted.length);
+  for (const [name, , , reason] of DIALERS) {
+    const outcomes = ended.filter(({ service }) => service === name).map(({ outcome }) => outcome);
+    const outcome = reason === undefined ? 'dial-refused' : 'dial-error';
+    expect([name, ...outcomes]).toEqual([name, ...Array.from({ length: FLOWS }, () => outcome)]);
+  }
+  const faults = DIALERS.flatMap(([dialer, , , reason]) => (reason === undefined ? [] : [{ dialer, reason }]));
+  expect(warned).toHaveLength(faults.length);
+  expect(warned).toEqual(expect.arrayContaining(faults));
 
   for (const client of clients) client.destroy();
   await streams.close();
