@@ -6,10 +6,13 @@ import type { RunOptions, TestHost } from './test-host.ts';
 
 export type PeerName = 'http-server' | 'tcp-server' | 'tcp-client' | 'udp-peer' | 'udp-server' | 'udp-client';
 
-/** The command line of a peer; from the sources as from a build. */
+/** The command line of a peer; from the sources as from a build, and as {@link weirCommand} says. */
 export function peerCommand(name: PeerName, args: readonly string[]): readonly string[] {
   const here = new URL(import.meta.url);
-  const file = new URL(`./peers/${name}${extname(here.pathname)}`, here);
+  const built = extname(here.pathname) === '.ts' && process.env['WEIR_TEST_PROGRAM'] === 'built';
+  const file = built
+    ? new URL(`../../dist/testing/peers/${name}.js`, here)
+    : new URL(`./peers/${name}${extname(here.pathname)}`, here);
   return [process.execPath, fileURLToPath(file), ...args];
 }
 

@@ -10,9 +10,10 @@
  * Prints `listening ADDRESS PORT` once for each socket, and one JSON line for each request.
  */
 import { createHash } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseArgs } from 'node:util';
 import { pipeline } from 'node:stream/promises';
+import { httpModule } from '../../sys/http-module.ts';
 import { parseEndpoint } from './endpoint.ts';
 
 const { values } = parseArgs({
@@ -76,7 +77,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
 
 for (const text of values.listen) {
   const { address, port } = parseEndpoint(text);
-  const server = createServer((request, response) => {
+  const server = httpModule().createServer((request, response) => {
     process.stdout.write(`${seen(request)}\n`);
     answer(request, response).catch(() => response.destroy());
   });

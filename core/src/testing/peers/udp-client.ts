@@ -14,7 +14,6 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
-import { openSocket } from '../../sys/sockets.ts';
 import { parseEndpoint } from './endpoint.ts';
 
 const { values } = parseArgs({
@@ -49,7 +48,11 @@ async function open(number: number): Promise<Socket> {
   const socket = createSocket({ type: six ? 'udp6' : 'udp4', recvBufferSize: 2 ** 20 });
   const listening = once(socket, 'listening');
   if (values.mark === undefined) socket.bind({ port: 0, ...(values.bind ? { address: values.bind } : {}) });
-  else socket.bind({ fd: openSocket({ family: six ? 6 : 4, protocol: 'udp', mark: Number(values.mark) }) });
+  else {
+    // Here alone: what it brings along takes longer than most clients live.
+    const { openSocket } = await import('../../sys/sockets.ts');
+    socket.bind({ fd: openSocket({ family: six ? 6 : 4, protocol: 'udp', mark: Number(values.mark) }) });
+  }
   await listening;
   if (values.connected) {
     const target = targets[number % targets.length] as Target;
