@@ -219,7 +219,6 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
         : 'there is no Chromium; apt-get install chromium-headless-shell (300 MB, never installed by npm test)',
   },
   binary('strace'),
-  binary('v2ray'),
   {
     ...binary('gtlsclient', 'ngtcp2-client ngtcp2-server'),
     name: 'ngtcp2',
