@@ -190,7 +190,7 @@ describe.skipIf(requires('namespaces', 'nft'))('socks5', () => {
         const last = async () => (await weir.admin.recentFlows(10_000)).findLast((flow) => flow.service === service);
         await expect.poll(async () => (await last())?.outcome, { message: `${mode} ${argument}` }).toBe(outcome);
       }
-      expect(residentBytes(weir.process.pid) - before).toBeLessThan(32 * 2 ** 20);
+      expect(residentBytes(weir.process.pid) - before).toBeLessThan(24 * 2 ** 20);
       expect((await weir.admin.flows(100)).length).toBe(0);
     },
   );

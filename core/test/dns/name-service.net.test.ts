@@ -152,7 +152,14 @@ test('no descriptor is left of queries, whether they were answered, refused, giv
   const deaf = { protocol: 'udp', endpoint: { address: '127.0.0.9', port: 9 } };
   const { process, ask, stop } = await started(host, { resolver: { upstreams: [deaf, 'system'] } });
   await ask('lookup real.example');
-  const before = await ask('descriptors');
+  // The socket to the deaf upstream is closed behind the answer of the other: a count that still had it would be too high.
+  let before = await ask('descriptors');
+  const settled = async (): Promise<boolean> => {
+    const last = before;
+    before = await ask('descriptors');
+    return last === before;
+  };
+  await expect.poll(settled, { interval: 200, timeout: 10_000 }).toBe(true);
   const digs = Array.from({ length: 40 }, (_, i) =>
     host.run(['dig', '@127.0.0.1', '+tries=1', '+time=3', i % 2 ? '+tcp' : '+notcp', `n${i}.example`]),
   );
