@@ -33,6 +33,17 @@ export async function loadScene(): Promise<LoadScene> {
   };
 }
 
+/**
+ * Environment of a Weir that collects garbage every second: what a load leaves in the heap until V8 likes to collect it is no
+ * growth, only what outlives a collection is.
+ */
+export const COLLECTING: Readonly<Record<string, string>> = {
+  NODE_OPTIONS: `--max-semi-space-size=4 --import=data:text/javascript,${encodeURIComponent(
+    'import { setFlagsFromString } from "node:v8"; import { runInNewContext } from "node:vm"; ' +
+      'setFlagsFromString("--expose-gc"); setInterval(runInNewContext("gc"), 1000).unref();',
+  )}`,
+};
+
 /** argv of a script beside this file. */
 export function scriptCommand(name: string, args: readonly string[]): readonly string[] {
   const here = new URL(import.meta.url);

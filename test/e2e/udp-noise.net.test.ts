@@ -2,7 +2,7 @@
 import type { Plugin } from '@weir/core';
 import { requires, runDatagrams, startPeer } from '@weir/core/testing';
 import { describe, expect, test } from 'vitest';
-import { loadScene, openDescriptors, residentBytes, scriptCommand } from './load-scene.ts';
+import { COLLECTING, loadScene, openDescriptors, residentBytes, scriptCommand } from './load-scene.ts';
 
 const soak = process.env['WEIR_SOAK'] === '1';
 const COUNT = soak ? 20_000 : 1000;
@@ -30,21 +30,24 @@ describe.skipIf(requires('namespaces', 'ipv6'))(`random datagrams, seed ${SEED}`
       const { client, server } = scene;
       await startPeer(server, 'udp-server', ['--listen', '10.1.0.1:9000', '--mode', 'echo']);
       const explicit = id === 'proxy';
-      const weir = await scene.start({
-        interceptor: id,
-        resolver: explicit ? {} : { listen: ['udp://127.0.0.1:53'], reach: 'none', test: 'off' },
-        services: [
-          {
-            name: 'game',
-            addresses: ['203.0.113.0/24', 'game.internal'],
-            ports: [7000],
-            protocols: ['udp'],
-            dialer: { type: 'direct', to: '10.1.0.1:9000' },
-            ...(explicit ? { listen: '0.0.0.0:7000' } : {}),
-          },
-        ],
-        timeouts: { 'udp-idle': '500ms' },
-      });
+      const weir = await scene.start(
+        {
+          interceptor: id,
+          resolver: explicit ? {} : { listen: ['udp://127.0.0.1:53'], reach: 'none', test: 'off' },
+          services: [
+            {
+              name: 'game',
+              addresses: ['203.0.113.0/24', 'game.internal'],
+              ports: [7000],
+              protocols: ['udp'],
+              dialer: { type: 'direct', to: '10.1.0.1:9000' },
+              ...(explicit ? { listen: '0.0.0.0:7000' } : {}),
+            },
+          ],
+          timeouts: { 'udp-idle': '500ms' },
+        },
+        COLLECTING,
+      );
       const { pid } = weir.process;
       const target = explicit ? '10.1.0.2:7000' : '203.0.113.7:7000';
       expect(await runDatagrams(client, [target], { count: 50 })).toMatchObject({ right: 50 });
@@ -73,7 +76,7 @@ describe.skipIf(requires('namespaces', 'ipv6'))(`random datagrams, seed ${SEED}`
       expect(workers.map(({ deaths }) => deaths)).toEqual([0]);
       // One may be the connection of the command that has just asked.
       await expect.poll(() => openDescriptors(pid), { timeout: 5000 }).toBeLessThanOrEqual(descriptors);
-      expect(residentBytes(pid) - resident).toBeLessThan(48 * 2 ** 20);
+      expect(residentBytes(pid) - resident).toBeLessThan(24 * 2 ** 20);
       expect(await runDatagrams(client, [target], { count: 50 })).toMatchObject({ right: 50, wrong: 0 });
       if (!explicit && requires('dig') === false) {
         const answer = await client.check(['dig', '+short', '@127.0.0.1', 'game.internal']);

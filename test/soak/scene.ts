@@ -1,7 +1,7 @@
 /** Clients, Weir and a server on three hosts, and what one mechanism needs to carry everything between them. */
 import { TestNetwork, WeirProcess, type TestHost } from '@weir/core/testing';
 import type { InterceptorDefinition, Plugin } from '@weir/core';
-import { scriptCommand } from '../e2e/load-scene.ts';
+import { COLLECTING, scriptCommand } from '../e2e/load-scene.ts';
 
 export interface SoakScene extends AsyncDisposable {
   readonly weir: WeirProcess;
@@ -50,11 +50,6 @@ const SYSCTLS: Readonly<Record<string, string | number>> = {
   'net.netfilter.nf_conntrack_udp_timeout_stream': 2,
 };
 
-/** Collects garbage every second: what a load has left in the heap is no growth, only what outlives it is. */
-const COLLECT =
-  'import { setFlagsFromString } from "node:v8"; import { runInNewContext } from "node:vm"; ' +
-  'setFlagsFromString("--expose-gc"); setInterval(runInNewContext("gc"), 1000).unref();';
-
 export async function soakScene(id: string): Promise<SoakScene> {
   const { capabilities } = await definitionOf(id);
   const net = await TestNetwork.create();
@@ -87,7 +82,7 @@ export async function soakScene(id: string): Promise<SoakScene> {
       : [];
   const protocols = ['tcp', 'udp'].filter((each) => capabilities.networks.some(({ protocol }) => protocol === each));
   const weir = await WeirProcess.start(host, {
-    env: { NODE_OPTIONS: `--max-semi-space-size=4 --import=data:text/javascript,${encodeURIComponent(COLLECT)}` },
+    env: COLLECTING,
     config: {
       interceptor: id,
       ...(id === 'tun' ? { interceptors: { tun: { 'nat-addresses': 1 } } } : {}),
