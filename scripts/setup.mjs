@@ -60,6 +60,8 @@ const DEBIAN_PACKAGES = [
   { name: 'v2ray', file: '/usr/bin/v2ray', for: 'test', without: 'no second SOCKS5 proxy for UDP in tests' },
   { name: 'ngtcp2-client', file: '/usr/bin/gtlsclient', for: 'test', without: 'no tests with QUIC' },
   { name: 'ngtcp2-server', file: '/usr/sbin/gtlsserver', for: 'test', without: 'no tests with QUIC' },
+  { name: 'zsh', file: '/usr/bin/zsh', for: 'test', without: 'no test of completion in zsh' },
+  { name: 'fish', file: '/usr/bin/fish', for: 'test', without: 'no test of completion in fish' },
   { name: 'wrk', file: '/usr/bin/wrk', for: 'test', without: 'no requests and new connections in the benchmark' },
 ];
 

@@ -12,7 +12,7 @@ import {
 import type { FlowRecord } from '../api/flow.ts';
 import type { ReloadReport, ServedName, ServedQuery, ServiceReport, StatusReport } from '../engine/report.ts';
 import { httpModule } from '../sys/http-module.ts';
-import type { AdminFailure, FollowLine, LogLevelReport, ReadyReport } from './protocol.ts';
+import type { AdminFailure, FollowLine, LogEntry, LogLevelReport, Lost, ReadyReport } from './protocol.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const ANSWER_MS = 10_000;
@@ -116,14 +116,28 @@ export class AdminClient {
   }
 
   /** One item per flow that ends, until `signal` aborts or the instance stops. */
-  async *follow(signal: AbortSignal): AsyncGenerator<FollowLine> {
+  follow(signal: AbortSignal): AsyncGenerator<FollowLine> {
+    return this.#stream('/flows/follow', signal);
+  }
+
+  /** The newest lines of the log, oldest first. */
+  logs(limit: number): Promise<readonly LogEntry[]> {
+    return this.#json('GET', `/logs?limit=${limit}`);
+  }
+
+  /** The last `limit` lines of the log and then each as it is written, until `signal` aborts or the instance stops. */
+  followLogs(limit: number, signal: AbortSignal): AsyncGenerator<LogEntry | Lost> {
+    return this.#stream(`/logs/follow?limit=${limit}`, signal);
+  }
+
+  async *#stream<T>(path: string, signal: AbortSignal): AsyncGenerator<T> {
     if (signal.aborted) return;
-    const response = await this.#request('GET', '/flows/follow', undefined, 0, signal);
+    const response = await this.#request('GET', path, undefined, 0, signal);
     if (response.statusCode !== 200) throw refusalOf(await textOf(response), response.statusCode ?? 0);
     const lines = createInterface({ input: response, crlfDelay: Infinity });
     try {
       for await (const line of lines) {
-        if (line !== '') yield JSON.parse(line) as FollowLine;
+        if (line !== '') yield JSON.parse(line) as T;
       }
     } catch (error) {
       // The instance ended in the middle of a line, or the caller had enough.

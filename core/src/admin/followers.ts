@@ -1,8 +1,6 @@
-/** Clients of `/flows/follow`: one JSON line per ended flow, until either side goes away. */
+/** Clients of a stream: one JSON line for each thing that happens, until either side goes away. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FlowRecord } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
-import type { AdminTarget } from '../engine/report.ts';
 import { LIMITS } from './protocol.ts';
 
 interface Follower {
@@ -11,19 +9,27 @@ interface Follower {
 }
 
 export class Followers {
-  readonly #target: AdminTarget;
+  readonly #subscribe: (listener: (line: string) => void) => () => void;
+  readonly #what: string;
   readonly #log: Logger;
   readonly #followers = new Set<Follower>();
   #unsubscribe: (() => void) | undefined;
 
-  constructor(target: AdminTarget, log: Logger) {
-    this.#target = target;
+  /**
+   * @param what what is followed, in the plural: `flows`
+   * @param subscribe gives lines of JSON without newlines; asked when the first follower comes, undone after the last
+   */
+  constructor(what: string, subscribe: (listener: (line: string) => void) => () => void, log: Logger) {
+    this.#what = what;
+    this.#subscribe = subscribe;
     this.#log = log;
   }
 
-  add(request: IncomingMessage, response: ServerResponse): void {
+  /** @param first lines that this follower gets before all others */
+  add(request: IncomingMessage, response: ServerResponse, first: readonly string[] = []): void {
     if (this.#followers.size >= LIMITS.followers) {
-      const failure = { code: 'WEIR_LIMIT', problem: 'Too many clients follow the flows.', remedy: 'End one of them.' };
+      const problem = `Too many clients follow the ${this.#what}.`;
+      const failure = { code: 'WEIR_LIMIT', problem, remedy: 'End one of them.' };
       response.writeHead(503, { 'content-type': 'application/json' });
       response.end(`${JSON.stringify(failure)}\n`);
       return;
@@ -34,8 +40,8 @@ export class Followers {
     response.on('close', () => this.#remove(follower));
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     response.flushHeaders();
-    // Nobody follows, nobody asks the engine: a record costs something there.
-    this.#unsubscribe ??= this.#target.onFlowEnd((record) => this.#publish(record));
+    for (const line of first) response.write(`${line}\n`);
+    this.#unsubscribe ??= this.#subscribe((line) => this.#publish(line));
   }
 
   close(): void {
@@ -43,20 +49,21 @@ export class Followers {
     this.#stop();
   }
 
-  #publish(record: FlowRecord): void {
-    const line = `${JSON.stringify(record)}\n`;
+  #publish(line: string): void {
     for (const follower of this.#followers) {
       const { response } = follower;
       if (response.writableLength > LIMITS.followBacklogBytes) {
-        if (follower.lost === 0) this.#log.warn({}, 'a client that follows flows is too slow; records are left out');
-        follower.lost++;
+        // Counted first: where the log is followed, this line comes here too.
+        if (follower.lost++ === 0) {
+          this.#log.warn({}, `a client that follows the ${this.#what} is too slow; some are left out`);
+        }
         continue;
       }
       if (follower.lost > 0) {
         response.write(`${JSON.stringify({ lost: follower.lost })}\n`);
         follower.lost = 0;
       }
-      response.write(line);
+      response.write(`${line}\n`);
     }
   }
 

@@ -38,5 +38,13 @@ export interface AdminFailure {
   readonly faults?: readonly unknown[];
 }
 
+/** A line of the log as pino writes it: `level` is a number, `time` milliseconds since the epoch, `msg` the message. */
+export type LogEntry = Readonly<Record<string, unknown>> & { readonly level: number; readonly time: number };
+
+/** In a stream, in the place of what a slow client missed. */
+export interface Lost {
+  readonly lost: number;
+}
+
 /** One line of `/flows/follow`. */
-export type FollowLine = FlowRecord | { readonly lost: number };
+export type FollowLine = FlowRecord | Lost;

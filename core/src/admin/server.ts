@@ -9,6 +9,7 @@ import { isMainThread } from 'node:worker_threads';
 import { AlreadyRunningError, ConfigurationError, HostChangeError, UsageError, WeirError } from '../api/errors.ts';
 import type { Logger } from '../api/logger.ts';
 import type { AdminTarget } from '../engine/report.ts';
+import { LogHistory } from '../observe/log-history.ts';
 import { isAdjustable, LOG_LEVELS, type LogLevel } from '../observe/logger.ts';
 import { metricsText } from '../observe/metrics.ts';
 import { httpModule } from '../sys/http-module.ts';
@@ -66,7 +67,18 @@ function limitOf(url: URL): number {
 
 type Endpoint = (request: IncomingMessage, response: ServerResponse, url: URL) => void | Promise<void>;
 
-function endpoints(target: AdminTarget, log: Logger, followers: Followers): ReadonlyMap<string, Endpoint> {
+interface Streams {
+  readonly flows: Followers;
+  readonly lines: Followers;
+}
+
+/** @throws UsageError for a logger that an embedder made itself. */
+function historyOf(log: Logger): LogHistory {
+  if ('history' in log && log.history instanceof LogHistory) return log.history;
+  throw usage("This instance's logger keeps no lines.", 'Look where its program writes its log.');
+}
+
+function endpoints(target: AdminTarget, log: Logger, streams: Streams): ReadonlyMap<string, Endpoint> {
   const get = (produce: (url: URL) => unknown): Endpoint => {
     return (_request, response, url) => send(response, 200, produce(url));
   };
@@ -83,7 +95,19 @@ function endpoints(target: AdminTarget, log: Logger, followers: Followers): Read
     ],
     ['GET /flows', get((url) => target.flows(limitOf(url)))],
     ['GET /recent', get((url) => target.recentFlows(limitOf(url)))],
-    ['GET /flows/follow', (request, response) => followers.add(request, response)],
+    ['GET /flows/follow', (request, response) => streams.flows.add(request, response)],
+    [
+      'GET /logs',
+      get((url) =>
+        historyOf(log)
+          .last(limitOf(url))
+          .map((line) => JSON.parse(line) as unknown),
+      ),
+    ],
+    [
+      'GET /logs/follow',
+      (request, response, url) => streams.lines.add(request, response, historyOf(log).last(limitOf(url))),
+    ],
     [
       'GET /ready',
       (_request, response) => {
@@ -195,8 +219,12 @@ export async function startAdminServer(target: AdminTarget, path: string, log: L
       remedy: 'Set "admin" to a shorter path, or shorten WEIR_STATE_ROOT.',
     });
   }
-  const followers = new Followers(target, log);
-  const table = endpoints(target, log, followers);
+  const streams: Streams = {
+    // Nobody follows, nobody asks the engine: a record costs something there.
+    flows: new Followers('flows', (listener) => target.onFlowEnd((flow) => listener(JSON.stringify(flow))), log),
+    lines: new Followers('log', (listener) => historyOf(log).onLine(listener), log),
+  };
+  const table = endpoints(target, log, streams);
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const url = new URL(request.url ?? '/', 'http://weir');
     const endpoint = table.get(`${request.method} ${url.pathname}`);
@@ -243,7 +271,8 @@ export async function startAdminServer(target: AdminTarget, path: string, log: L
 
   let closing: Promise<void> | undefined;
   const close = async (): Promise<void> => {
-    followers.close();
+    streams.flows.close();
+    streams.lines.close();
     // Answers that are being written, such as the one to a drain, get a moment; then the rest is cut.
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();

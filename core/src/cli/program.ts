@@ -1,6 +1,7 @@
 /** The only importer of commander: from arguments to a command and its exit code. Commands are loaded when they run. */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
 import { VERSION } from '../version.ts';
+import type { Shell } from './commands/completion.ts';
 import type { CommandContext } from './context.ts';
 import { reportError, wantsDebug } from './error-report.ts';
 import { EXIT, exitCodeOf } from './exit-code.ts';
@@ -148,6 +149,17 @@ function addCommands(program: Command, context: CommandContext, finish: Finish):
       await finish(configSchema(context));
     });
   program
+    .command('completion')
+    .description('a script that completes commands and flags in a shell: source <(weir completion bash)')
+    .addArgument(new Argument('<shell>', 'which').choices(['bash', 'zsh', 'fish']))
+    .action(async (shell: Shell) => {
+      const [{ completion }, { commandTree }] = await Promise.all([
+        import('./commands/completion.ts'),
+        import('./command-tree.ts'),
+      ]);
+      await finish(completion(context, shell, commandTree(program)));
+    });
+  program
     .command('version')
     .description('versions and platform')
     .option('--json', 'for programs')
@@ -189,6 +201,13 @@ function addInstanceCommands(program: Command, context: CommandContext, finish: 
     .action(async (options: Options) => {
       const { flows } = await import('./commands/flows.ts');
       await finish(flows(context, options));
+    });
+  withInstance(program.command('logs').description("the last lines of the running instance's log"))
+    .option('--follow', 'and each line as it is written')
+    .option('--limit <n>', 'at most so many of those that are there')
+    .action(async (options: Options) => {
+      const { logs } = await import('./commands/logs.ts');
+      await finish(logs(context, options));
     });
   withInstance(program.command('services').description('what is intercepted, and how much it carried')).action(
     async (options: Options) => {

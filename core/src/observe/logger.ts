@@ -6,15 +6,17 @@ import { writeSync } from 'node:fs';
 import { pino, type Logger as PinoLogger } from 'pino';
 import type { Logger } from '../api/logger.ts';
 import type { LogConfiguration } from '../config/model.ts';
+import { LogHistory } from './log-history.ts';
 import { prettyLine } from './pretty-line.ts';
 
 export type LogLevel = LogConfiguration['level'];
 
 export const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error', 'silent'];
 
-/** A logger whose level can be changed while it runs, for itself and all its children. */
+/** A logger whose level can be changed while it runs, for itself and all its children, and that remembers its last lines. */
 export interface AdjustableLogger extends Logger {
   level: LogLevel;
+  readonly history: LogHistory;
 }
 
 export function isAdjustable(log: Logger): log is AdjustableLogger {
@@ -48,12 +50,17 @@ function writeToStandardError(line: string): void {
   }
 }
 
+interface Root {
+  level: LogLevel;
+  readonly history: LogHistory;
+}
+
 /** Children ask the root for the level, so that one change holds everywhere at once. */
 class WeirLogger implements AdjustableLogger {
   readonly #pino: PinoLogger;
-  readonly #root: { level: LogLevel };
+  readonly #root: Root;
 
-  constructor(logger: PinoLogger, root: { level: LogLevel }) {
+  constructor(logger: PinoLogger, root: Root) {
     this.#pino = logger;
     this.#root = root;
   }
@@ -64,6 +71,10 @@ class WeirLogger implements AdjustableLogger {
 
   set level(level: LogLevel) {
     this.#root.level = level;
+  }
+
+  get history(): LogHistory {
+    return this.#root.history;
   }
 
   #enabled(level: LogLevel): boolean {
@@ -108,7 +119,7 @@ export function createLogger(options: LoggerOptions): AdjustableLogger {
   const pretty = options.format === 'pretty' || (options.format === 'auto' && terminal);
   const colour = options.colour ?? (terminal && process.stderr.hasColors?.() === true);
   const write = options.write ?? writeToStandardError;
-  const root: { level: LogLevel } = { level: options.level };
+  const root: Root = { level: options.level, history: new LogHistory() };
   const logger = pino(
     {
       // The level is checked before pino is called.
@@ -119,7 +130,12 @@ export function createLogger(options: LoggerOptions): AdjustableLogger {
         err: (error: unknown) => errorFields(error, root.level),
       },
     },
-    { write: (line: string) => write(pretty ? prettyLine(line, colour) : line) },
+    {
+      write: (line: string) => {
+        write(pretty ? prettyLine(line, colour) : line);
+        root.history.add(line);
+      },
+    },
   );
   return new WeirLogger(logger, root);
 }

@@ -225,6 +225,8 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
     covers: 'QUIC through captured UDP',
   },
   binary('wrk'),
+  binary('zsh'),
+  binary('fish'),
 ];
 
 const answers = new Map<string, string | undefined>();

@@ -212,6 +212,27 @@ test('a follower that does not read loses records and is told how many', async (
   socket.destroy();
 });
 
+test('a follower of the log that does not read is told so once, in the log', async () => {
+  const socket = connect(path);
+  socket.write('GET /logs/follow HTTP/1.1\r\nhost: x\r\n\r\n');
+  await once(socket, 'data');
+  socket.pause();
+  const text = 'x'.repeat(1000);
+  for (let n = 0; n < 10_000; n++) log.info({ n }, text);
+  expect(lines.filter((line) => line.includes('too slow'))).toHaveLength(1);
+  socket.destroy();
+});
+
+test('a logger of an embedder keeps no lines', async () => {
+  const plain = { debug() {}, info() {}, warn() {}, error() {}, child: () => plain };
+  const where = join(directory, 'plain.sock');
+  const other = await startAdminServer(target, where, plain);
+  const asking = new AdminClient({ path: where, owner: 'default', others: [] });
+  await expect(asking.logs(1)).rejects.toBeInstanceOf(UsageError);
+  await expect(asking.followLogs(1, new AbortController().signal).next()).rejects.toBeInstanceOf(UsageError);
+  await other.close();
+});
+
 test('there is a bound on followers', async () => {
   const sockets = Array.from({ length: LIMITS.followers }, () => {
     const socket = connect(path);

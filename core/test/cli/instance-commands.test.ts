@@ -18,8 +18,10 @@ const at = ['--admin', path];
 let server: AdminServer;
 const clock = new Date(FLOW.startedAt).toTimeString().slice(0, 8);
 
+const log = createLogger({ level: 'info', format: 'json', write: () => {} });
+
 beforeAll(async () => {
-  server = await startAdminServer(target, path, createLogger({ level: 'silent', format: 'json', write: () => {} }));
+  server = await startAdminServer(target, path, log);
 });
 beforeEach(() => {
   target.failure = undefined;
@@ -158,4 +160,28 @@ test('a reload that is refused shows the faults of the file as check does', asyn
 test('drain says how many flows are left', async () => {
   expect(await weir(['drain', ...at])).toMatchObject({ code: 0, out: 'the time for draining is over: 1 flow left\n' });
   expect(JSON.parse((await weir(['drain', '--json', ...at])).out)).toEqual({ remaining: 1 });
+});
+
+test('logs: the last lines, as people read them and as programs do', async () => {
+  for (const n of [1, 2, 3]) log.info({ n }, 'counted');
+  const { out } = await weir(['logs', '--limit', '2', ...at]);
+  expect(out.replaceAll(/^\S+ /gm, '')).toBe('info  counted n=2\ninfo  counted n=3\n');
+  const entries = (await weir(['logs', '--limit', '1', '--json', ...at])).out;
+  expect(JSON.parse(entries)).toMatchObject({ level: 30, n: 3, msg: 'counted' });
+  expect(await weir(['logs', '--limit', 'all', ...at])).toMatchObject({ code: 2 });
+});
+
+test.each([
+  ['for people', [], /^\S+ info {2}before\n\S+ warn {2}after n=7\n$/],
+  ['for programs', ['--json'], /^\{.*"before"\}\n\{.*"n":7,"msg":"after"\}\n$/],
+])('logs --follow, %s: what is there and what comes, until a signal', async (_, options, form) => {
+  log.info({}, 'before');
+  const console = testConsole();
+  const running = runCommandLine(['logs', '--follow', '--limit', '1', ...options, ...at], console);
+  while (console.out() === '') await new Promise((resolve) => setTimeout(resolve, 5));
+  log.warn({ n: 7 }, 'after');
+  while (!console.out().includes('after')) await new Promise((resolve) => setTimeout(resolve, 5));
+  console.send('SIGTERM');
+  expect(await running).toBe(0);
+  expect(console.out()).toMatch(form);
 });

@@ -1,10 +1,9 @@
 /** `weir dns query` and `weir dns names`: what clients are told, by whom, and which names have which addresses. */
-import { UsageError } from '../../api/errors.ts';
-import { DEFAULT_FLOWS, MAX_FLOWS } from '../../admin/protocol.ts';
 import type { ServedName, ServedQuery } from '../../engine/report.ts';
 import type { AnswerRecord } from '../../resolvers/name-report.ts';
 import { type CommandContext, type Output, paint, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
+import { limitOf } from '../listing.ts';
 import { runningInstance, type RunningOptions } from '../running.ts';
 import { table } from '../table.ts';
 import { durationText } from '../units.ts';
@@ -83,13 +82,7 @@ export async function dnsQuery(
 }
 
 export async function dnsNames(context: CommandContext, options: NamesOptions): Promise<number> {
-  const limit = options.limit === undefined ? DEFAULT_FLOWS : Number(options.limit);
-  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_FLOWS) {
-    throw new UsageError({
-      problem: `"${options.limit}" is no limit.`,
-      remedy: `Give a whole number from 1 to ${MAX_FLOWS}.`,
-    });
-  }
+  const limit = limitOf(options.limit);
   const names = await runningInstance(context, options).names(limit);
   if (options.json === true) writeJson(context.stdout, names);
   else context.stdout.write(names.length === 0 ? 'no name has an address\n' : nameTable(context.stdout, names));
