@@ -1,5 +1,5 @@
 /**
- * Answers for names of Weir's own zone, ready to be sent: the common question costs one look at a table and one copy.
+ * Answers for names of Weir's own zone, ready to be sent: the common question costs one look at a table.
  * Only what asks in the plainest way is answered here (one question in lower case, no options); all else takes the long
  * way, which also puts answers in. An answer stays until the name, or what is said of names, changes.
  */
@@ -21,7 +21,7 @@ export interface KnownAnswer {
   readonly type: string;
   /** Counts the queries that are answered with it. */
   readonly count: QueryCount;
-  /** The response; id and flags of the question are put in. */
+  /** A response; id and flags of each question are put in. */
   readonly bytes: Buffer;
 }
 
@@ -57,21 +57,19 @@ export class KnownAnswers {
     return this.#answers.size;
   }
 
-  /** The answer to `query`; its bytes are the table's own: {@link KnownAnswers.response} makes a response of them. */
+  /** The answer to `query`; {@link KnownAnswers.response} makes a response of it. */
   find(query: Buffer): KnownAnswer | undefined {
     const key = keyOf(query);
     return key === undefined ? undefined : this.#answers.get(key);
   }
 
-  /** The response to `query`, a copy. */
+  /** The response to `query`: the table's own bytes, which hold until it is asked for the next one. */
   response(query: Buffer, { bytes }: KnownAnswer): Buffer {
-    const response = Buffer.allocUnsafe(bytes.length);
-    bytes.copy(response);
-    response[0] = query[0] as number;
-    response[1] = query[1] as number;
+    bytes[0] = query[0] as number;
+    bytes[1] = query[1] as number;
     const asked = query.readUInt16BE(2) & (FLAG_RD | FLAG_CD);
-    response.writeUInt16BE((response.readUInt16BE(2) & ~(FLAG_RD | FLAG_CD)) | asked, 2);
-    return response;
+    bytes.writeUInt16BE((bytes.readUInt16BE(2) & ~(FLAG_RD | FLAG_CD)) | asked, 2);
+    return bytes;
   }
 
   /** Keeps the response to a query, when the query is one that is answered here. Both are left as they are. */

@@ -23,7 +23,7 @@ export interface DnsServerOptions {
   readonly limits?: Partial<DnsServerLimits>;
   /** Answers, or not; never rejects. The signal is aborted by `close`. */
   readonly respond: (message: Buffer, transport: Protocol, signal: AbortSignal) => Promise<Buffer | undefined>;
-  /** Answers what can be answered at once; undefined leaves it to `respond`. */
+  /** Answers what can be answered at once, with bytes that hold until it is called again; undefined leaves it to `respond`. */
   readonly respondAtOnce?: (message: Buffer) => Buffer | undefined;
 }
 

@@ -97,6 +97,23 @@ test('noise on the UDP port gets no answer and does no harm', async () => {
   socket.close();
 });
 
+test('clients that ask in turn, from two addresses and two ports, each get the answers to their own queries', async () => {
+  const { udp } = await serve({ listen: listenOn(0, '0.0.0.0') });
+  const got: number[][] = [[], [], []];
+  const sockets = ['127.0.0.1', '127.0.0.2', '127.0.0.2'].map((address, n) => {
+    const socket = createSocket('udp4').bind(0, address);
+    socket.on('message', (message) => got[n]?.push(message.readUInt16BE(0)));
+    return { socket };
+  });
+  for (let id = 0; id < 30; id++) {
+    const { socket } = sockets[id % 3] ?? {};
+    socket?.send(queryWithId(id), udp, '127.0.0.1');
+  }
+  await expect.poll(() => got.flat().length).toBe(30);
+  for (const [n, ids] of got.entries()) expect(ids.every((id) => id % 3 === n)).toBe(true);
+  for (const { socket } of sockets) socket.close();
+});
+
 test('over the limit of queries in flight UDP queries are dropped and counted', async () => {
   const release: Array<() => void> = [];
   const { server, counters, udp } = await serve({
