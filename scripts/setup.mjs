@@ -53,6 +53,7 @@ const DEBIAN_PACKAGES = [
   },
   { name: 'knot-dnsutils', file: '/usr/bin/kdig', for: 'test', without: 'no DNS tests with kdig' },
   { name: 'musl-tools', file: '/usr/bin/musl-gcc', for: 'test', without: 'no DNS tests with the resolver of musl' },
+  { name: 'hey', file: '/usr/bin/hey', for: 'test', without: 'no DNS tests with the resolver of Go' },
   { name: 'openssl', file: '/usr/bin/openssl', for: 'test', without: 'no tests of DNS over TLS and HTTPS' },
   { name: 'unbound', file: '/usr/sbin/unbound', for: 'test', without: 'no comparison with unbound' },
   { name: 'dnsperf', file: '/usr/bin/dnsperf', for: 'test', without: 'no DNS in the benchmark' },

@@ -201,6 +201,7 @@ export const REQUIREMENTS: readonly RequirementGroup[] = [
   binary('dnsperf'),
   binary('kdig', 'knot-dnsutils'),
   binary('musl-gcc', 'musl-tools'),
+  binary('hey'),
   binary('openssl'),
   {
     name: 'systemd-resolved',

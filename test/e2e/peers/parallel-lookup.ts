@@ -1,5 +1,5 @@
 /**
- * Asks for A and AAAA at the same time from one UDP socket, as Go's resolver does, a number of times. Arguments: server,
+ * Asks for A and AAAA at the same time from one UDP socket, as C libraries do, a number of times. Arguments: server,
  * port, name, rounds. Prints the addresses of the last round and how many rounds got both.
  */
 import { createSocket } from 'node:dgram';
