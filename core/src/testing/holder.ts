@@ -5,6 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readlinkSync } from 'node:fs';
 import { UnsupportedError } from '../api/errors.ts';
 
 /** How a host's /etc/resolv.conf comes to be: mounted over (as in containers), or an ordinary file that can be renamed. */
@@ -14,9 +15,8 @@ export type ResolvConfKind = 'mount' | 'file';
 const SCRIPT = `
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run
-mkdir -p /run/lock
+mkdir -p /run/lock /run/.weir-testing/cgroup
 if [ "$1" = mount ] && [ -f /etc/resolv.conf ] && [ ! -L /etc/resolv.conf ]; then
-  mkdir -p /run/.weir-testing
   : > /run/.weir-testing/resolv.conf
   mount --bind /run/.weir-testing/resolv.conf /etc/resolv.conf
 else
@@ -26,7 +26,6 @@ else
   : > /run/.weir-testing/etc/resolv.conf
   mount --bind /run/.weir-testing/etc /etc
 fi
-mkdir -p /run/.weir-testing/cgroup
 mount --rbind /sys/fs/cgroup /run/.weir-testing/cgroup 2>/dev/null || :
 mount -t sysfs sysfs /sys 2>/dev/null || :
 mount --rbind /run/.weir-testing/cgroup /sys/fs/cgroup 2>/dev/null || :
@@ -34,12 +33,12 @@ for key in accept_dad=0 accept_ra=0 router_solicitations=0; do
   for scope in all default; do echo "\${key#*=}" > "/proc/sys/net/ipv6/conf/$scope/\${key%=*}" 2>/dev/null || :; done
 done
 ip link set lo up
-own=$(readlink /proc/self/ns/net)
-id=\${own#net:?}; id=\${id%?}
-echo "ready $id"
+echo ready
 trap '' INT TERM HUP
 set +e
 while read -r line; do :; done
+own=$(readlink /proc/self/ns/net)
+id=\${own#net:?}; id=\${id%?}
 for round in 1 2 3 4 5; do
   others=0
   for link in $(find /proc/[0-9]*/ns/net -maxdepth 0 -lname "net:?$id?" 2>/dev/null); do
@@ -83,8 +82,8 @@ export async function startHolder(resolvConf: ResolvConfKind): Promise<Holder> {
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
   child.stdin.on('error', () => {}); // EPIPE when the holder failed; its exit says why
-  const netns = await Promise.race([readyLine(child), exited.then(() => undefined)]);
-  if (netns === undefined || child.pid === undefined) {
+  const ready = await Promise.race([isReady(child), exited.then(() => false)]);
+  if (!ready || child.pid === undefined) {
     throw new UnsupportedError({
       problem: `Private network namespaces cannot be made here: ${stderr.trim() || 'unshare did not start'}.`,
       remedy: REMEDY,
@@ -92,7 +91,7 @@ export async function startHolder(resolvConf: ResolvConfKind): Promise<Holder> {
   }
   return {
     pid: child.pid,
-    netns,
+    netns: readlinkSync(`/proc/${child.pid}/ns/net`).slice('net:['.length, -1),
     async release() {
       child.stdin.end();
       await exited;
@@ -100,14 +99,13 @@ export async function startHolder(resolvConf: ResolvConfKind): Promise<Holder> {
   };
 }
 
-async function readyLine(child: ChildProcess): Promise<string | undefined> {
+async function isReady(child: ChildProcess): Promise<boolean> {
   let text = '';
   for await (const chunk of child.stdout ?? []) {
     text += String(chunk);
-    const found = /^ready (\d+)$/m.exec(text);
-    if (found) return found[1];
+    if (/^ready$/m.test(text)) return true;
   }
-  return undefined;
+  return false;
 }
 
 async function exitOf(child: ChildProcess): Promise<void> {

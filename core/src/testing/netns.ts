@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { UnsupportedError } from '../api/errors.ts';
 import { ALLOW_USER_NAMESPACES, startHolder, type ResolvConfKind } from './holder.ts';
-import { TestHost } from './test-host.ts';
+import { addressLine, TestHost } from './test-host.ts';
 
 export interface HostOptions {
   /** Passes packets on between its links, IPv4 and IPv6. Default false. */
@@ -33,6 +33,9 @@ export interface Link {
   readonly devices: readonly [string, string];
 }
 
+/** Whether this process may have private hosts: looked at once, for it does not change. */
+let allowed: Promise<void> | undefined;
+
 export class TestNetwork implements AsyncDisposable {
   readonly #hosts: TestHost[] = [];
 
@@ -46,8 +49,8 @@ export class TestNetwork implements AsyncDisposable {
         remedy: 'Run it on a Linux machine.',
       });
     }
-    const probe = await startHolder('mount');
-    await probe.release();
+    allowed ??= startHolder('mount').then((probe) => probe.release());
+    await allowed;
     return new TestNetwork();
   }
 
@@ -57,8 +60,7 @@ export class TestNetwork implements AsyncDisposable {
     this.#hosts.push(host);
     if (options.resolvConf) await host.writeResolvConf(options.resolvConf);
     if (options.forwarding) {
-      await host.setSysctl('net.ipv4.ip_forward', 1);
-      await host.setSysctl('net.ipv6.conf.all.forwarding', 1);
+      await host.setSysctls({ 'net.ipv4.ip_forward': 1, 'net.ipv6.conf.all.forwarding': 1 });
     }
     return host;
   }
@@ -67,14 +69,13 @@ export class TestNetwork implements AsyncDisposable {
   async link(a: TestHost, b: TestHost, options: LinkOptions = {}): Promise<Link> {
     const devices = options.devices ?? [a.nextDevice(), b.nextDevice()];
     const [first, second] = devices;
-    const mtu = ['mtu', String(options.mtu ?? 1500)];
-    await a.check(['ip', 'link', 'add', first, ...mtu, 'type', 'veth', 'peer', second, ...mtu, 'netns', String(b.pid)]);
-    for (const addresses of [options.ipv4, options.ipv6]) {
-      if (!addresses) continue;
-      await Promise.all([a.addAddress(first, addresses[0]), b.addAddress(second, addresses[1])]);
-    }
-    await b.check(['ip', 'link', 'set', second, 'up']);
-    await a.check(['ip', 'link', 'set', first, 'up']);
+    const mtu = `mtu ${options.mtu ?? 1500}`;
+    const upWith = (end: 0 | 1): readonly string[] => [
+      ...[options.ipv4, options.ipv6].flatMap((both) => (both ? [addressLine(devices[end], both[end])] : [])),
+      `link set ${devices[end]} up`,
+    ];
+    await a.ip([`link add ${first} ${mtu} type veth peer ${second} ${mtu} netns ${b.pid}`, ...upWith(0)]);
+    await b.ip(upWith(1));
     // The kernel announces the carrier up to a second late, and IPv6 does not speak before.
     await Promise.all([untilUp(a, first), untilUp(b, second)]);
     return { devices };
@@ -87,7 +88,12 @@ export class TestNetwork implements AsyncDisposable {
 }
 
 async function untilUp(host: TestHost, device: string): Promise<void> {
-  const wait = 'for i in $(seq 100); do ip -o link show "$1" | grep -q "state UP" && exit 0; sleep 0.05; done; exit 1';
+  const wait = `i=0
+while [ $i -lt 250 ]; do
+  case $(ip -o link show dev "$1") in *'state UP'*) exit 0;; esac
+  i=$((i + 1)); sleep 0.02
+done
+exit 1`;
   await host.check(['sh', '-c', wait, 'sh', device]);
 }
 

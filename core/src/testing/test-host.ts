@@ -18,6 +18,11 @@ export interface RunResult extends Exit {
   readonly stderr: string;
 }
 
+/** A line of `ip -batch`. IPv6 addresses can be used at once: nobody else has them. */
+export function addressLine(device: string, cidr: string): string {
+  return `address add ${cidr} dev ${device}${cidr.includes(':') ? ' nodad' : ''}`;
+}
+
 export class TestHost {
   readonly name: string;
   readonly #holder: Holder;
@@ -99,10 +104,14 @@ export class TestHost {
     return result.stdout;
   }
 
+  /** Runs these lines by `ip -batch`, in one process. @throws Error at the first one that fails. */
+  async ip(lines: readonly string[]): Promise<void> {
+    await this.check(['ip', '-batch', '-'], { input: `${lines.join('\n')}\n` });
+  }
+
   /** `cidr` is an address with its prefix length, e.g. `10.1.0.2/24` or `2001:db8::7/128`. */
-  async addAddress(device: string, cidr: string): Promise<void> {
-    const flags = cidr.includes(':') ? ['nodad'] : [];
-    await this.check(['ip', 'address', 'add', cidr, 'dev', device, ...flags]);
+  async addAddress(device: string, ...cidrs: readonly string[]): Promise<void> {
+    await this.ip(cidrs.map((cidr) => addressLine(device, cidr)));
   }
 
   /** `destination` is a prefix or `default`; one of `via` and `device` at least. */
@@ -114,7 +123,14 @@ export class TestHost {
 
   /** `key` with dots, e.g. `net.ipv4.ip_forward`. */
   async setSysctl(key: string, value: string | number): Promise<void> {
-    await this.check(['sh', '-c', 'echo "$2" > "/proc/sys/$1"', 'sh', key.replaceAll('.', '/'), String(value)]);
+    await this.setSysctls({ [key]: value });
+  }
+
+  /** As {@link setSysctl}, in the order given. */
+  async setSysctls(values: Readonly<Record<string, string | number>>): Promise<void> {
+    const args = Object.entries(values).flatMap(([key, value]) => [key.replaceAll('.', '/'), String(value)]);
+    const script = 'while [ $# -gt 0 ]; do echo "$2" > "/proc/sys/$1" || exit 1; shift 2; done';
+    await this.check(['sh', '-c', script, 'sh', ...args]);
   }
 
   /** Everything Weir could have changed, as comparable text; see host-state.ts. */

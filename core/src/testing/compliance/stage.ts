@@ -139,18 +139,24 @@ export class Stage implements AsyncDisposable {
     try {
       const passesOn = routed || environment.needsForwarding === true;
       const forwarding = options.forwarding ?? (scope === 'forward' && passesOn);
-      const host = await network.host('host', { forwarding });
-      const neighbour = await network.host('neighbour');
+      const [host, neighbour, behind] = await Promise.all([
+        network.host('host', { forwarding }),
+        network.host('neighbour'),
+        scope === 'forward' ? network.host('client') : undefined,
+      ]);
       await network.link(host, neighbour, {
         ipv4: ['10.1.0.2/24', '10.1.0.1/24'],
         ipv6: ['fd00:1::2/64', 'fd00:1::1/64'],
       });
-      for (const side of SIDES) {
-        const length = side.family === 4 ? 32 : 128;
-        for (const address of [side.captured, side.other]) await neighbour.addAddress('lo', `${address}/${length}`);
-        if (routed) await host.addRoute(side.prefix, { via: side.upstream });
-      }
-      const client = scope === 'output' ? host : await clientBehind(network, host, neighbour);
+      await neighbour.addAddress(
+        'lo',
+        ...SIDES.flatMap(({ family, captured, other }) =>
+          [captured, other].map((address) => `${address}/${family === 4 ? 32 : 128}`),
+        ),
+      );
+      if (routed) await host.ip(SIDES.map(({ prefix, upstream }) => `route add ${prefix} via ${upstream}`));
+      if (behind !== undefined) await putBehind(network, behind, host, neighbour);
+      const client = behind ?? host;
       return new Stage(environment, network, scope, { host, client, neighbour });
     } catch (error) {
       await network[Symbol.asyncDispose]();
@@ -224,17 +230,13 @@ export class Stage implements AsyncDisposable {
   }
 }
 
-/** A host whose only way to everywhere is the host of Weir; the neighbour knows the way back. */
-async function clientBehind(network: TestNetwork, host: TestHost, neighbour: TestHost): Promise<TestHost> {
-  const client = await network.host('client');
+/** The host of Weir becomes the client's only way to everywhere; the neighbour knows the way back. */
+async function putBehind(network: TestNetwork, client: TestHost, host: TestHost, neighbour: TestHost): Promise<void> {
   await network.link(host, client, {
     ipv4: ['10.2.0.1/24', '10.2.0.2/24'],
     ipv6: ['fd00:2::1/64', 'fd00:2::2/64'],
     devices: [LAN_DEVICE, 'eth0'],
   });
-  await client.addRoute('default', { via: '10.2.0.1' });
-  await client.addRoute('default', { via: 'fd00:2::1' });
-  await neighbour.addRoute('10.2.0.0/24', { via: '10.1.0.2' });
-  await neighbour.addRoute('fd00:2::/64', { via: 'fd00:1::2' });
-  return client;
+  await client.ip(['route add default via 10.2.0.1', 'route add default via fd00:2::1']);
+  await neighbour.ip(['route add 10.2.0.0/24 via 10.1.0.2', 'route add fd00:2::/64 via fd00:1::2']);
 }
