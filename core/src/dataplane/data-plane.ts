@@ -5,21 +5,15 @@
 import type { Family, FlowRecord } from '../api/flow.ts';
 import { HeldTable } from '../api/held-flows.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
-import {
-  SERVICE_ACTIVE,
-  SERVICE_BYTES_DOWN,
-  SERVICE_BYTES_UP,
-  SERVICE_FIELDS,
-  SERVICE_TOTAL,
-  WORKER_COUNTERS,
-} from './counters.ts';
-import { BYTES_DOWN, BYTES_UP, F64, I32, outcomeCode, SERVICE, type SlotSnapshot } from './flow-slab.ts';
+import { WORKER_COUNTERS } from './counters.ts';
+import { outcomeCode, type SlotSnapshot } from './flow-slab.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset, openIcmpSocket, openReplySocket } from '../sys/sockets.ts';
 import type { DataPlaneHost, DataPlaneOptions } from './data-plane-host.ts';
 import { DialerFaults } from './dialer-faults.ts';
 import { flowId, recordOf } from './flow-records.ts';
 import { closePoints, openPoints, replacePoints } from './listeners.ts';
+import { ServiceTotals } from './service-totals.ts';
 import { StreamedFlows } from './streamed-flows.ts';
 import type { DialStep, FromWorker, TableMessage, ToWorker } from './messages.ts';
 import { pointsOf, serviceCapacityFor, WorkerHandle } from './worker-handle.ts';
@@ -263,28 +257,21 @@ export class DataPlane {
       const totals = worker.counters.readTotals();
       for (const name of WORKER_COUNTERS) sum[name] = (sum[name] as number) + totals[name];
     }
+    sum['ended'] = (sum['ended'] as number) + this.#streamed.ended;
     sum['active'] = this.activeFlows;
     sum['recordsLost'] = this.#workers.reduce((total, worker) => total + worker.recordsLost, 0);
     sum['workerDeaths'] = this.#workers.reduce((total, worker) => total + worker.deaths, 0);
     return sum;
   }
 
-  /** What one service did, living flows included. */
-  serviceCounters(service: number): { active: number; total: number; bytesUp: number; bytesDown: number } {
-    const sum = { total: 0, ...this.#streamed.countersOf(service) };
-    const base = service * SERVICE_FIELDS;
-    for (const { counters, slab } of this.#workers) {
-      sum.active += counters.services[base + SERVICE_ACTIVE] as number;
-      sum.total += counters.services[base + SERVICE_TOTAL] as number;
-      sum.bytesUp += counters.services[base + SERVICE_BYTES_UP] as number;
-      sum.bytesDown += counters.services[base + SERVICE_BYTES_DOWN] as number;
-      for (const slot of slab.living()) {
-        if (slab.i32[slot * I32 + SERVICE] !== service) continue;
-        sum.bytesUp += slab.f64[slot * F64 + BYTES_UP] as number;
-        sum.bytesDown += slab.f64[slot * F64 + BYTES_DOWN] as number;
-      }
+  /** What each service did until now, living flows included. */
+  serviceTotals(): ServiceTotals {
+    const totals = new ServiceTotals(this.#workers.map(({ counters }) => counters));
+    for (const { slab } of this.#workers) {
+      for (const slot of slab.living()) totals.addLiving(slab, slot, 0);
     }
-    return sum;
+    this.#streamed.addTo(totals);
+    return totals;
   }
 
   workerReports(): ReadonlyArray<{

@@ -23,6 +23,7 @@ import {
 } from './flow-slab.ts';
 import { flowId, recordOf, type RecordTexts } from './flow-records.ts';
 import type { FromWorker } from './messages.ts';
+import type { ServiceTotals } from './service-totals.ts';
 import type { WorkerHandle } from './worker-handle.ts';
 
 interface Handed {
@@ -42,6 +43,9 @@ export class StreamedFlows {
   readonly #handed = new Map<WorkerHandle, Map<number, Handed>>();
   /** Those that outlived their splice worker. Nobody else writes to their slots. */
   readonly #orphans = new Set<Handed>();
+  #ends = 0;
+  /** What those that have ended carried, by service; at most as many as there are services. */
+  readonly #endedBytes = new Map<number, { readonly bytesUp: number; readonly bytesDown: number }>();
 
   constructor(texts: RecordTexts, ended: (record: FlowRecord) => void) {
     this.#texts = texts;
@@ -105,6 +109,11 @@ export class StreamedFlows {
     return this.#orphans.size;
   }
 
+  /** How many of those have ended; workers' counters do not have them. */
+  get ended(): number {
+    return this.#ends;
+  }
+
   /** Ids of those flows, each with what makes its record. */
   *living(): Iterable<readonly [id: string, record: () => FlowRecord]> {
     for (const handed of this.#orphans) {
@@ -121,22 +130,24 @@ export class StreamedFlows {
     });
   }
 
-  /** Those flows of one service. */
-  countersOf(service: number): { active: number; bytesUp: number; bytesDown: number } {
-    const sum = { active: 0, bytesUp: 0, bytesDown: 0 };
-    for (const { slab, slot } of this.#orphans) {
-      if (slab.i32[slot * I32 + SERVICE] !== service) continue;
-      sum.active++;
-      sum.bytesUp += slab.f64[slot * F64 + BYTES_UP] as number;
-      sum.bytesDown += slab.f64[slot * F64 + BYTES_DOWN] as number;
-    }
-    return sum;
+  /** Adds what workers' counters do not have: living flows without a worker, and bytes of those that ended without one. */
+  addTo(totals: ServiceTotals): void {
+    for (const { slab, slot } of this.#orphans) totals.addLiving(slab, slot, 1);
+    for (const [service, bytes] of this.#endedBytes) totals.add(service, { active: 0, total: 0, ...bytes });
   }
 
   #end(handed: Handed, outcome: FlowOutcome): void {
     const { slab, slot } = handed;
     const now = Date.now();
     this.#orphans.delete(handed);
+    this.#ends++;
+    // Not in the shared counters: the next worker writes to those.
+    const service = slab.i32[slot * I32 + SERVICE] as number;
+    const before = this.#endedBytes.get(service) ?? { bytesUp: 0, bytesDown: 0 };
+    this.#endedBytes.set(service, {
+      bytesUp: before.bytesUp + (slab.f64[slot * F64 + BYTES_UP] as number),
+      bytesDown: before.bytesDown + (slab.f64[slot * F64 + BYTES_DOWN] as number),
+    });
     slab.i32[slot * I32 + OUTCOME] = outcomeCode(outcome);
     slab.f64[slot * F64 + ACTIVE_AT] = now;
     this.#ended(this.#record(handed, now));

@@ -13,17 +13,28 @@ import { NETLINK_ROUTE } from '../sys/netlink/constants.ts';
 import { NetlinkSocket } from '../sys/netlink/socket.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
-import { Counters, SERVICE_ACTIVE, SERVICE_FIELDS, type CountersData } from './counters.ts';
+import {
+  at,
+  Counters,
+  SERVICE_ACTIVE,
+  SERVICE_BYTES_DOWN,
+  SERVICE_BYTES_UP,
+  SERVICE_FIELDS,
+  type CountersData,
+} from './counters.ts';
 import { DescriptorLedger } from './descriptor-ledger.ts';
 import { descriptorsOf, HandOvers } from './hand-overs.ts';
 import {
   ACTIVE_AT,
+  BYTES_DOWN,
+  BYTES_UP,
   F64,
   FlowSlab,
   FREE,
   I32,
   OUTCOME,
   outcomeCode,
+  SERVICE,
   STATE,
   STREAMING,
   type SlotSnapshot,
@@ -192,6 +203,7 @@ export class WorkerHandle {
       slab.i32[slot * I32 + OUTCOME] = outcomeCode('worker-died');
       slab.f64[slot * F64 + ACTIVE_AT] = Date.now();
       dead.push(slab.snapshot(slot));
+      this.#countEnded(slot);
     }
     this.deaths++;
     this.#lostBefore += this.records.lost;
@@ -201,6 +213,20 @@ export class WorkerHandle {
       this.counters.services[service * SERVICE_FIELDS + SERVICE_ACTIVE] = 0;
     }
     return dead;
+  }
+
+  /** What the thread would have counted. Nobody else writes to the counters until the next one starts. */
+  #countEnded(slot: number): void {
+    const { slab, counters } = this;
+    const base = (slab.i32[slot * I32 + SERVICE] as number) * SERVICE_FIELDS;
+    for (const [field, bytes] of [
+      [SERVICE_BYTES_UP, BYTES_UP],
+      [SERVICE_BYTES_DOWN, BYTES_DOWN],
+    ] as const) {
+      counters.services[base + field] =
+        (counters.services[base + field] as number) + (slab.f64[slot * F64 + bytes] as number);
+    }
+    counters.totals[at.ended] = (counters.totals[at.ended] as number) + 1;
   }
 
   #closeDescriptors(): void {

@@ -67,10 +67,11 @@ export function statusOf(parts: StatusParts): Omit<StatusReport, 'state'> {
 
 function serviceReports({ plan, serviceTexts, dataPlane }: StatusParts): readonly ServiceReport[] {
   const reports: ServiceReport[] = [];
+  const totals = dataPlane.serviceTotals();
   for (const [id, name] of serviceTexts) {
     if (id < FIRST_SERVICE) continue;
     const service = plan?.services.get(id);
-    const counters = dataPlane.serviceCounters(id);
+    const counters = totals.of(id);
     // A removed service is reported as long as flows of it live.
     if (service === undefined && counters.active === 0) continue;
     reports.push({

@@ -121,7 +121,7 @@ test('a stream that outlives its splice worker is seen until it ends, and ends w
   const ids = [living, adoptedLate].map(({ flow }) => flow.record.id);
   expect(scene.plane.activeFlows).toBe(2);
   expect(scene.plane.flows(10).map(({ id }) => id)).toEqual(ids);
-  expect(scene.plane.serviceCounters(SERVICE)).toMatchObject({ active: 2, bytesUp: 10, bytesDown: 20 });
+  expect(scene.plane.serviceTotals().of(SERVICE)).toMatchObject({ active: 2, bytesUp: 13, bytesDown: 24 });
   const seen: string[] = [];
   expect(scene.plane.flowsBegun(new Set(ids), (id) => seen.push(id))).toEqual([]);
   expect(seen).toEqual(ids);
@@ -135,6 +135,8 @@ test('a stream that outlives its splice worker is seen until it ends, and ends w
   expect(scene.recordsOf(living.flow)).toMatchObject([{ outcome: 'closed', bytesUp: 30, bytesDown: 40 }]);
   expect(scene.recordsOf(adoptedLate.flow)).toMatchObject([{ outcome: 'worker-died' }]);
   expect(scene.plane.activeFlows).toBe(0);
+  expect(scene.plane.serviceTotals().of(SERVICE)).toEqual({ active: 0, total: 4, bytesUp: 33, bytesDown: 44 });
+  expect(scene.plane.counters()).toMatchObject({ accepted: 4, ended: 4 });
 
   // The successor's flows are its own affair, also when it dies with what the dead one's slots were.
   const next = await scene.flow();

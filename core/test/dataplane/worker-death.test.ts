@@ -1,6 +1,18 @@
 /** What a splice worker that dies hands on: its flows as records of its own, and nothing that its successor could mix up. */
 import { expect, test } from 'vitest';
-import { ACTIVE_AT, F64, GENERATION, I32, RELAYING, STATE, type SlotSnapshot } from '../../src/dataplane/flow-slab.ts';
+import {
+  ACTIVE_AT,
+  BYTES_DOWN,
+  BYTES_UP,
+  F64,
+  GENERATION,
+  I32,
+  RELAYING,
+  SERVICE,
+  STATE,
+  type SlotSnapshot,
+} from '../../src/dataplane/flow-slab.ts';
+import { ServiceTotals } from '../../src/dataplane/service-totals.ts';
 import { WorkerHandle } from '../../src/dataplane/worker-handle.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { isOpen, openSomething } from './descriptors.ts';
@@ -23,6 +35,9 @@ test('flows of a dead worker keep their epoch, and their slots their generations
   const { slab } = worker;
   slab.i32[2 * I32 + GENERATION] = 7;
   slab.i32[2 * I32 + STATE] = RELAYING;
+  slab.i32[2 * I32 + SERVICE] = 3;
+  slab.f64[2 * F64 + BYTES_UP] = 100;
+  slab.f64[2 * F64 + BYTES_DOWN] = 200;
   slab.f64[2 * F64 + ACTIVE_AT] = Date.now();
   slab.i32[1 * I32 + GENERATION] = 5;
   slab.head[0] = 3;
@@ -30,6 +45,9 @@ test('flows of a dead worker keep their epoch, and their slots their generations
   const { epoch, flows } = await died.promise;
   expect(epoch).toBe(0);
   expect(flows).toMatchObject([{ slot: 2, generation: 7, outcome: 'worker-died' }]);
+  const totals = new ServiceTotals([worker.counters]);
+  expect(totals.of(3)).toMatchObject({ active: 0, bytesUp: 100, bytesDown: 200 });
+  expect(worker.counters.readTotals().ended).toBe(1);
 
   await worker.start([]);
   expect(worker.epoch).toBe(1);
