@@ -6,11 +6,11 @@
 import type { DatagramTunnel, DialTarget, Handshake, HandshakeDialer } from '../api/dialer.ts';
 import type { DialError } from '../api/errors.ts';
 import type { FlowOutcome } from '../api/flow.ts';
-import { MSG_NOSIGNAL } from '../sys/constants.ts';
+import { IPPROTO_UDP, MSG_NOSIGNAL } from '../sys/constants.ts';
 import { EAGAIN, EINTR } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
 import * as libc from '../sys/libc.ts';
-import { I32, SIDE, SIDE_READABLE, SIDE_WRITABLE, UPSTREAM_FD, type FlowSlab } from './flow-slab.ts';
+import { I32, PROTOCOL, SIDE, SIDE_READABLE, SIDE_WRITABLE, UPSTREAM_FD, type FlowSlab } from './flow-slab.ts';
 
 /** Bytes of an unfinished handshake that may wait for more; the longest reply known is far below. */
 const MAX_INPUT = 64 * 1024;
@@ -123,6 +123,9 @@ export class Handshaking {
         if (failed !== undefined) return failed;
         // The last message of a handshake is short; an upstream whose buffer is full already keeps no protocol.
         if (playing.output.length > 0) return this.#end(slot, 'dial-protocol');
+        if (tunnel === undefined && this.#slab.i32[slot * I32 + PROTOCOL] === IPPROTO_UDP) {
+          throw new TypeError('step() is done for UDP and has no tunnel');
+        }
         this.#playing.delete(slot);
         return { state: 'done', early: playing.input, tunnel };
       }

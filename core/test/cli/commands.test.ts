@@ -145,6 +145,13 @@ Mend it, then try weir check ${BAD}.
       'weir: No interceptor fits this configuration (proxy: it captures nothing by itself, and no service has `listen:`).\n' +
         'Change addresses, scopes, protocols, require or interceptor.\n',
     );
+    const forPrograms = await weir(['check', udp, '--interceptor', 'proxy', '--json']);
+    expect(forPrograms).toMatchObject({ code, err: '' });
+    expect(JSON.parse(forPrograms.out)).toMatchObject({
+      valid: false,
+      faults: [],
+      error: { code: 'WEIR_NO_INTERCEPTOR', remedy: 'Change addresses, scopes, protocols, require or interceptor.' },
+    });
   });
 
   test('a wrong file, for programs', async () => {

@@ -7,14 +7,18 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 import { FIRST_SERVICE } from '../../src/api/capture.ts';
+import type { DialTarget } from '../../src/api/dialer.ts';
 import type { FlowRecord } from '../../src/api/flow.ts';
 import type { Logger } from '../../src/api/logger.ts';
 import { buildLookupTable } from '../../src/capture/index.ts';
+import { FlowSlab, PROTOCOL } from '../../src/dataplane/flow-slab.ts';
+import { Handshaking } from '../../src/dataplane/handshaking.ts';
 import { DataPlane } from '../../src/dataplane/data-plane.ts';
 import { NameDirectory } from '../../src/dataplane/name-directory.ts';
 import { NameTexts } from '../../src/dataplane/name-texts.ts';
 import type { DialPlans } from '../../src/engine/dial-plans.ts';
 import { StreamFlows } from '../../src/engine/stream-flows.ts';
+import { IPPROTO_UDP } from '../../src/sys/constants.ts';
 import { SILENT } from '../../src/testing/index.ts';
 import { compile } from '../capture/sets.ts';
 
@@ -126,4 +130,19 @@ test('each is logged once, however many flows it ends, and a DialError is none',
   await plane.stop();
   plane.closePoints();
   upstream.close();
+});
+
+test('a handshake for UDP that ends without a tunnel is a fault as well', () => {
+  const slab = new FlowSlab(FlowSlab.allocate(1));
+  slab.i32[PROTOCOL] = IPPROTO_UDP;
+  const faults: unknown[] = [];
+  const handshaking = new Handshaking(slab, (fault) => void faults.push(fault));
+  const made = {
+    kind: 'handshake' as const,
+    routes: () => [],
+    handshake: () => ({ step: () => ({ consumed: 0, done: true }) }),
+  };
+  const target = {} as DialTarget;
+  expect(handshaking.begin(0, 3, made, target)).toEqual({ state: 'failed', outcome: 'dial-error' });
+  expect(faults).toEqual([{ dialer: 3, reason: 'TypeError: step() is done for UDP and has no tunnel' }]);
 });

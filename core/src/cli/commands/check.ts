@@ -1,10 +1,10 @@
 /** `weir check`: is the configuration right? Changes nothing and needs no privilege. */
-import { ConfigurationError } from '../../api/errors.ts';
+import { ConfigurationError, WeirError } from '../../api/errors.ts';
 import { suitable } from '../../engine/selection.ts';
 import { loadPlugins } from '../../registry/load.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
 import { type CommandContext, writeJson } from '../context.ts';
-import { EXIT } from '../exit-code.ts';
+import { EXIT, exitCodeOf } from '../exit-code.ts';
 import { counted } from '../units.ts';
 
 export async function check(
@@ -30,8 +30,10 @@ export async function check(
     }
     return EXIT.done;
   } catch (error) {
-    if (options.json !== true || !(error instanceof ConfigurationError)) throw error;
-    writeJson(context.stdout, { file: reader.file, valid: false, faults: error.faults });
-    return EXIT.usage;
+    if (options.json !== true || !(error instanceof WeirError)) throw error;
+    const { code, problem, remedy } = error;
+    const faults = error instanceof ConfigurationError ? error.faults : [];
+    writeJson(context.stdout, { file: reader.file, valid: false, faults, error: { code, problem, remedy } });
+    return exitCodeOf(error);
   }
 }
