@@ -194,6 +194,36 @@ describe.skipIf(requires('namespaces', 'nft', 'curl'))('names', () => {
 
 describe.skipIf(requires('namespaces', 'nft', 'dig'))('addresses', () => {
   test(
+    'of 10,000 configured names are the same on two hosts, whoever is asked first',
+    { timeout: 120_000 },
+    async () => {
+      await using own = await loadScene();
+      const names = Array.from({ length: 10_000 }, (_, i) => `n${i}.many.internal`);
+      const config = { ...CONFIG, services: [{ ...CONFIG.services[0], addresses: [...names, 'o*.many.internal'] }] };
+      const told: unknown[] = [];
+      for (const host of [own.client, own.server]) {
+        const running = await WeirProcess.start(host, { config: { ...config, resolver: { reach: 'resolv-conf' } } });
+        // What the hosts are asked for beside does not change what the configured names have.
+        await host.check(['dig', '+short', `other-than-${host.name}.many.internal`]);
+        const list = JSON.parse((await running.command('dns', 'names', '--json', '--limit', '10000')).stdout) as Array<
+          Readonly<Record<'name' | 'ipv4' | 'ipv6', string>>
+        >;
+        const configured = list.filter(({ name }) => name.startsWith('n'));
+        expect(configured.map(({ name }) => name)).toEqual(names.toSorted());
+        expect(new Set(configured.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6])).size).toBe(20_000);
+        for (const { name, ipv4, ipv6 } of [configured[0], configured[4711], configured.at(-1)].flatMap(
+          (one) => one ?? [],
+        )) {
+          expect(await host.check(['dig', '+short', name])).toBe(`${ipv4}\n`);
+          expect(await host.check(['dig', '+short', name, 'AAAA'])).toBe(`${ipv6}\n`);
+        }
+        await running[Symbol.asyncDispose]();
+      }
+      expect(told[1]).toEqual(told[0]);
+    },
+  );
+
+  test(
     'SIGKILL while clients ask for 1,000 names: no name changes its address, and none shares one',
     { timeout: 180_000 },
     async () => {

@@ -15,6 +15,13 @@ export function limitOf(text: string | undefined): number {
   });
 }
 
+/** Says on standard error that there may be more than what was listed. */
+export function noteLimit({ stderr }: CommandContext, listed: readonly unknown[], limit: number, what: string): void {
+  if (listed.length < limit) return;
+  const more = limit < MAX_FLOWS ? `; --limit shows more, up to ${MAX_FLOWS}` : '';
+  stderr.write(paint(stderr, 'yellow', `… not more than ${limit} ${what} are listed${more}\n`));
+}
+
 /**
  * Prints what comes until SIGINT or SIGTERM, or until the instance stops.
  * @param what what comes, in the plural

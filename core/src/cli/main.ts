@@ -21,5 +21,12 @@ const unexpected = (error: unknown) => {
 process.on('uncaughtException', unexpected);
 process.on('unhandledRejection', unexpected);
 
-// Standard streams are written synchronously on Linux, so nothing is lost by leaving at once.
-process.exit(await runCommandLine(process.argv.slice(2), context));
+/** Waits for a reader that is slower: a pipe takes 64 KiB, and leaving would lose the rest. */
+function written(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0) return Promise.resolve();
+  return new Promise((resolve) => stream.write('', () => resolve()));
+}
+
+const code = await runCommandLine(process.argv.slice(2), context);
+await Promise.all([written(process.stdout), written(process.stderr)]);
+process.exit(code);

@@ -172,14 +172,14 @@ function addCommands(program: Command, context: CommandContext, finish: Finish):
 function addDnsCommands(program: Command, context: CommandContext, finish: Finish): void {
   const dns = program.command('dns').description('names: what clients are told, and who has which address');
   withInstance(dns.command('query').description('what a client is told, and by whom'))
-    .argument('<name>')
+    .argument('<name>', 'a name, or an address whose name is asked for')
     .argument('[type]', 'A, AAAA, PTR, MX, …', 'A')
     .action(async (name: string, type: string, options: Options) => {
       const { dnsQuery } = await import('./commands/dns.ts');
       await finish(dnsQuery(context, name, type, options));
     });
   withInstance(dns.command('names').description('names that have addresses'))
-    .option('--limit <n>', 'at most so many')
+    .option('--limit <n>', 'at most so many (default 100)')
     .action(async (options: Options) => {
       const { dnsNames } = await import('./commands/dns.ts');
       await finish(dnsNames(context, options));
@@ -197,14 +197,14 @@ function addInstanceCommands(program: Command, context: CommandContext, finish: 
   withInstance(program.command('flows').description('living flows, with bytes and times'))
     .option('--follow', 'each flow as it ends')
     .option('--recent', 'the last ended ones instead')
-    .option('--limit <n>', 'at most so many')
+    .option('--limit <n>', 'at most so many (default 100)')
     .action(async (options: Options) => {
       const { flows } = await import('./commands/flows.ts');
       await finish(flows(context, options));
     });
   withInstance(program.command('logs').description("the last lines of the running instance's log"))
     .option('--follow', 'and each line as it is written')
-    .option('--limit <n>', 'at most so many of those that are there')
+    .option('--limit <n>', 'at most so many of those that are there (default 100)')
     .action(async (options: Options) => {
       const { logs } = await import('./commands/logs.ts');
       await finish(logs(context, options));

@@ -1,6 +1,6 @@
 /** Names under in-addr.arpa and ip6.arpa (RFC 1035 3.5, RFC 3596 2.5). */
 import type { Family, Prefix } from '../api/flow.ts';
-import { maskOf, prefixContains, widthOf } from '../capture/address.ts';
+import { addressToBytes, maskOf, prefixContains, widthOf } from '../capture/address.ts';
 
 /** What a reverse name says: an address, or the beginning of one. */
 export interface ReverseName {
@@ -9,6 +9,14 @@ export interface ReverseName {
   readonly address: bigint;
   /** How many bits are known: all of them for an address. */
   readonly bits: number;
+}
+
+/** The reverse name of an address. @throws RangeError for what is none. */
+export function reverseNameOf(address: string): string {
+  const bytes = [...addressToBytes(address)].toReversed();
+  if (bytes.length === 4) return `${bytes.join('.')}.in-addr.arpa`;
+  const nibbles = bytes.flatMap((byte) => [byte & 15, byte >> 4]).map((nibble) => nibble.toString(16));
+  return `${nibbles.join('.')}.ip6.arpa`;
 }
 
 /** Undefined for a name that is not of a reverse zone, or has a label that stands for no bits. */

@@ -23,7 +23,7 @@ export function servedNames(
   return reports.map(({ patternIndex, ...report }) => ({ ...report, ...wantedBy(plan, patternIndex) }));
 }
 
-/** @throws NotRunningError, ResolveError. */
+/** @throws NotRunningError, UsageError. */
 export async function servedQuery(
   names: NameService,
   plan: CapturePlan,

@@ -339,8 +339,8 @@ export class NameService {
   }
 
   /**
-   * What a client would be told. @param type a type as `AAAA` or `TYPE65`, in any case.
-   * @throws ResolveError FORMERR when the name or the type is none.
+   * What a client would be told. @param type a type as `AAAA` or `TYPE65`, in any case. Of an address its name is told.
+   * @throws UsageError when the name or the type is none.
    */
   query(name: string, type: string, signal: AbortSignal): Promise<QueryReport> {
     return reportQuery(this.#responder, name, type, signal);

@@ -80,7 +80,10 @@ web.internal     100.64.3.9  fd64:7765:6972::9  web.internal  web            1.2
 x.apps.internal  100.99.3.9  -                  -             -          1 h 0 min  no longer wanted; its own address was taken: other hosts may differ; also 100.64.3.8
 `,
   );
-  expect(JSON.parse((await weir(['dns', 'names', '--json', '--limit', '1', ...at])).out)).toEqual([NAME]);
+  const one = await weir(['dns', 'names', '--json', '--limit', '1', ...at]);
+  expect(JSON.parse(one.out)).toEqual([NAME]);
+  expect(one.err).toBe('… not more than 1 names are listed; --limit shows more, up to 10000\n');
+  expect((await weir(['dns', 'names', '--json', ...at])).err).toBe('');
   expect(await weir(['dns', 'names', '--limit', '0', ...at])).toMatchObject({ code: 2 });
   expect(await weir(['dns'])).toMatchObject({ code: 2 });
 });

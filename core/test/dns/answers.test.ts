@@ -268,8 +268,11 @@ describe('what a client would be told', () => {
     expect(await ask('real.example', 'MX')).toBe('upstream NOERROR MX 10 mail.example');
     expect(await ask('_x._tcp.example', 'SRV')).toBe('upstream NOERROR SRV 1 2 5 srv.example');
     expect(await ask('nowhere.example')).toMatch(/^upstream NXDOMAIN/);
-    await expect(ask('web.internal', 'NOTYPE')).rejects.toMatchObject({ responseCode: 'FORMERR' });
+    await expect(ask('web.internal', 'NOTYPE')).rejects.toMatchObject({ code: 'WEIR_USAGE' });
     await expect(ask('a..b')).rejects.toThrow(/empty label/);
+    for (const address of await Promise.all(['A', 'AAAA'].map((type) => ask('web.internal', type)))) {
+      expect(await ask(address.split(' ').at(-1) ?? '')).toBe('reverse NOERROR PTR web.internal');
+    }
   });
 });
 

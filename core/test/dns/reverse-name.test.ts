@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addressToNumber, numberToAddress, parsePrefix } from '../../src/capture/address.ts';
-import { isReverseOf, parseReverseName } from '../../src/dns/reverse-name.ts';
+import { isReverseOf, parseReverseName, reverseNameOf } from '../../src/dns/reverse-name.ts';
 
 describe('a reverse name', () => {
   test('says the address that dig -x makes it of', () => {
@@ -9,12 +9,14 @@ describe('a reverse name', () => {
       fc.property(fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }), (address) => {
         const name = `${numberToAddress(4, address).split('.').toReversed().join('.')}.in-addr.arpa`;
         expect(parseReverseName(name)).toEqual({ family: 4, address, bits: 32 });
+        expect(reverseNameOf(numberToAddress(4, address))).toBe(name);
       }),
     );
     fc.assert(
       fc.property(fc.bigInt({ min: 0n, max: 2n ** 128n - 1n }), (address) => {
         const nibbles = address.toString(16).padStart(32, '0').split('').toReversed().join('.');
         expect(parseReverseName(`${nibbles}.ip6.arpa`)).toEqual({ family: 6, address, bits: 128 });
+        expect(reverseNameOf(numberToAddress(6, address))).toBe(`${nibbles}.ip6.arpa`);
       }),
     );
   });

@@ -3,7 +3,7 @@ import type { ServedName, ServedQuery } from '../../engine/report.ts';
 import type { AnswerRecord } from '../../resolvers/name-report.ts';
 import { type CommandContext, type Output, paint, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
-import { limitOf } from '../listing.ts';
+import { limitOf, noteLimit } from '../listing.ts';
 import { runningInstance, type RunningOptions } from '../running.ts';
 import { table } from '../table.ts';
 import { durationText } from '../units.ts';
@@ -86,5 +86,6 @@ export async function dnsNames(context: CommandContext, options: NamesOptions): 
   const names = await runningInstance(context, options).names(limit);
   if (options.json === true) writeJson(context.stdout, names);
   else context.stdout.write(names.length === 0 ? 'no name has an address\n' : nameTable(context.stdout, names));
+  noteLimit(context, names, limit, 'names');
   return EXIT.done;
 }

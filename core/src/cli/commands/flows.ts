@@ -3,7 +3,7 @@ import type { FlowRecord } from '../../api/flow.ts';
 import { type CommandContext, writeJson } from '../context.ts';
 import { EXIT } from '../exit-code.ts';
 import { flowLine, flowTable } from '../flow-table.ts';
-import { limitOf, printStream } from '../listing.ts';
+import { limitOf, noteLimit, printStream } from '../listing.ts';
 import { runningInstance, type RunningOptions } from '../running.ts';
 
 export interface FlowsOptions extends RunningOptions {
@@ -28,5 +28,6 @@ export async function flows(context: CommandContext, options: FlowsOptions): Pro
   else if (found.length === 0) {
     context.stdout.write(options.recent === true ? 'no flow has ended yet\n' : 'no flow is open\n');
   } else context.stdout.write(flowTable(context.stdout, found));
+  noteLimit(context, found, limit, 'flows');
   return EXIT.done;
 }
