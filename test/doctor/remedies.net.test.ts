@@ -315,6 +315,51 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'tproxy-iptables', 'ipv6',
     ]);
   });
 
+  test('who answers for Weir, or asks past it, in a host with systemd-resolved and nscd', async () => {
+    await using scene = await Scene.create('file');
+    scene.config = {
+      ...scene.config,
+      resolver: { reach: 'capture' },
+      services: [{ name: 'web', addresses: ['web.internal'], ports: [80], dialer: 'reset' }],
+    };
+    const unseen = async () =>
+      bad(await scene.doctor(), 'unseen-names').map(({ what, remedy }) => `${what}. ${remedy}`);
+    await scene.shell('echo "nameserver 10.1.0.1" > /etc/resolv.conf; echo "hosts: files dns" > /etc/nsswitch.conf');
+    expect(await unseen()).toEqual([]);
+
+    await scene.shell('echo "hosts: files resolve [!UNAVAIL=return] dns" > /etc/nsswitch.conf');
+    expect(await unseen()).toEqual([
+      expect.stringMatching(
+        /^\/etc\/nsswitch\.conf asks systemd-resolved before DNS, and capture does not see what is asked there .*nss-resolve\)\. Start systemd-resolved and set resolver\.reach: systemd-resolved, or take `resolve` out/,
+      ),
+    ]);
+    // It runs: its own servers are captured then, whoever asks it.
+    await scene.shell('mkdir -p /run/systemd/resolve; echo "nameserver 10.1.0.1" > /run/systemd/resolve/resolv.conf');
+    expect(await unseen()).toEqual([]);
+
+    await scene.shell(
+      'mkdir -p /etc/systemd/resolved.conf.d /run/systemd/resolved.conf.d; ' +
+        'printf "[Resolve]\\n#DNSOverTLS=no\\nDNSSEC = yes\\n" > /etc/systemd/resolved.conf; ' +
+        'printf "[Resolve]\\nDNSOverTLS=opportunistic\\n" > /etc/systemd/resolved.conf.d/50-private.conf',
+    );
+    expect(await unseen()).toEqual([
+      expect.stringMatching(
+        /asks by TLS \(DNSOverTLS=opportunistic .*853 .*resolver\.reach: systemd-resolved, or DNSOverTLS=no/,
+      ),
+      expect.stringMatching(/checks signatures \(DNSSEC=yes .*resolver\.reach: systemd-resolved, .*or DNSSEC=no/),
+    ]);
+    // What comes later in the order of their names counts, wherever it lies.
+    await scene.shell('printf "[Resolve]\\nDNSOverTLS=no\\nDNSSEC=no\\n" > /run/systemd/resolved.conf.d/60-plain.conf');
+    expect(await unseen()).toEqual([]);
+
+    await scene.shell('mkdir -p /run/nscd');
+    const nscd = `require('node:net').createServer().listen('/run/nscd/socket', () => process.exit())`;
+    await scene.shell(`${process.execPath} -e "${nscd}"; test -S /run/nscd/socket`);
+    expect(await unseen()).toEqual([expect.stringMatching(/^nscd runs, .*`nscd -i hosts` after each start and stop/)]);
+    await scene.shell('rm /run/nscd/socket');
+    expect(await unseen()).toEqual([]);
+  });
+
   test('too few open files', async () => {
     await using scene = await Scene.create();
     const found = bad(await scene.doctor('ulimit -n 2000'));

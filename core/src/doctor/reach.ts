@@ -1,5 +1,5 @@
 /** Checks `reach` and `resolv-conf`: how the host's queries would get to Weir, what puts that back, and what it cannot see. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { WeirError } from '../api/errors.ts';
 import { resolveReach, type ResolvedReach } from '../dns/reach.ts';
 import { hostServers } from '../dns/reach-capture.ts';
@@ -9,6 +9,7 @@ import { captureMeans } from '../engine/captured-servers.ts';
 import { capturesNames } from '../engine/reload-scope.ts';
 import type { DoctorContext } from './context.ts';
 import { fine, type Finding } from './report.ts';
+import { resolvedSetting } from './resolved-settings.ts';
 
 type ReachContext = Pick<DoctorContext, 'configuration' | 'facts' | 'interceptor' | 'living'>;
 
@@ -26,13 +27,9 @@ const RESTORED: Readonly<Record<ResolvedReach['kind'], string>> = {
 const KNOWN_BY_CHROMIUM =
   /^(?:8\.8\.8\.8|8\.8\.4\.4|1\.1\.1\.1|1\.0\.0\.1|9\.9\.9\.9|149\.112\.112\.112|94\.140\.14\.1[45]|185\.228\.16[89]\.|2001:4860:4860::|2606:4700:4700::|2620:fe::)/;
 
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'latin1');
-  } catch {
-    return '';
-  }
-}
+/** How resolved.conf switches something off. */
+const NO: ReadonlySet<string> = new Set(['no', 'false', 'off', 'n', 'f', '0']);
+const VIA_RESOLVED = { key: 'resolver.reach', value: 'systemd-resolved' };
 
 /** What this way does not see, as far as this host's configuration tells. */
 function unseen(reach: ResolvedReach): readonly Omit<Finding, 'check'>[] {
@@ -49,18 +46,22 @@ function unseen(reach: ResolvedReach): readonly Omit<Finding, 'check'>[] {
       'Start systemd-resolved and set resolver.reach: systemd-resolved, or take `resolve` out of /etc/nsswitch.conf.',
     );
   }
-  const settings = read('/etc/systemd/resolved.conf');
-  if (reach.kind === 'capture' && viaResolved && /^\s*DNSOverTLS\s*=\s*(?!no\b|false\b|0\b)\S/im.test(settings)) {
-    warn(
-      'systemd-resolved asks by TLS (DNSOverTLS in resolved.conf), and what goes to port 853 is not captured',
-      'Set resolver.reach: systemd-resolved, or DNSOverTLS=no.',
-    );
-  }
-  if (viaResolved && /^\s*DNSSEC\s*=\s*(?:yes|true|1)\b/im.test(settings) && reach.kind === 'capture') {
-    warn(
-      'systemd-resolved checks signatures (DNSSEC=yes), and answers of Weir have none',
-      'Set resolver.reach: systemd-resolved, which leaves signatures out, or DNSSEC=allow-downgrade.',
-    );
+  if (reach.kind === 'capture' && viaResolved) {
+    const [byTls, signatures] = [resolvedSetting('DNSOverTLS'), resolvedSetting('DNSSEC')];
+    if (byTls !== undefined && !NO.has(byTls)) {
+      warn(
+        `systemd-resolved asks by TLS (DNSOverTLS=${byTls} in resolved.conf), and what goes to port 853 is not captured`,
+        'Set resolver.reach: systemd-resolved, or DNSOverTLS=no.',
+        VIA_RESOLVED,
+      );
+    }
+    if (signatures !== undefined && !NO.has(signatures)) {
+      warn(
+        `systemd-resolved checks signatures (DNSSEC=${signatures} in resolved.conf), and answers of Weir have none`,
+        'Set resolver.reach: systemd-resolved, which asks Weir without them, or DNSSEC=no.',
+        VIA_RESOLVED,
+      );
+    }
   }
   if (reach.kind === 'capture' && reach.servers.some((server) => KNOWN_BY_CHROMIUM.test(server))) {
     warn(
@@ -70,7 +71,10 @@ function unseen(reach: ResolvedReach): readonly Omit<Finding, 'check'>[] {
     );
   }
   if (existsSync('/var/run/nscd/socket')) {
-    warn('nscd remembers answers from before Weir and after it', 'Run `nscd -i hosts` after a start and a stop.');
+    warn(
+      'nscd runs, and remembers answers from before Weir and after it',
+      'Run `nscd -i hosts` after each start and stop, or stop nscd.',
+    );
   }
   return found;
 }
