@@ -21,7 +21,8 @@ function files(): readonly string[] {
     for (const name of names) if (name.endsWith('.conf')) dropIns.set(name, join(directory, name));
   }
   const first = main.find((path) => readable(() => readFileSync(path)) !== undefined);
-  return [...(first === undefined ? [] : [first]), ...[...dropIns].toSorted().map(([, path]) => path)];
+  const later = [...dropIns.keys()].toSorted().map((name) => dropIns.get(name) ?? '');
+  return [...(first === undefined ? [] : [first]), ...later];
 }
 
 /** The last value of a setting, in lower case; undefined when none says it. */
