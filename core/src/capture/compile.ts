@@ -12,6 +12,7 @@ import {
 import type { Prefix, Protocol } from '../api/flow.ts';
 import { addressToNumber, comparePrefixes, familyOf, parsePrefix, prefixBounds, widthOf } from './address.ts';
 import { ChoiceTable } from './choices.ts';
+import { keepRows } from './kept-rows.ts';
 import {
   type CapturedService,
   type NumberedService,
@@ -55,6 +56,8 @@ export interface CaptureInput {
   readonly named?: readonly NamedAddress[];
   readonly scopes: CaptureScopes;
   readonly owners: CaptureOwners;
+  /** The set that this one follows: rows that say the same are the same objects. */
+  readonly previous?: Pick<CaptureSet, 'rows'>;
 }
 
 /** A server whose port 53 is captured. */
@@ -120,7 +123,8 @@ export function compileCaptureSet(input: CaptureInput): CaptureSet {
     enclosing.push({ family: prefix.family, last, ports });
   }
   const { generation, scopes, owners, canaries } = input;
-  return { generation, rows, scopes, owners, canaries };
+  const kept = input.previous === undefined ? rows : keepRows(rows, input.previous.rows);
+  return { generation, rows: kept, scopes, owners, canaries };
 }
 
 /** The prefix of one address. */

@@ -14,6 +14,7 @@ export { buildLookupTable } from './lookup-build.ts';
 export { LookupTable, type LookupTableData } from './lookup-table.ts';
 export { isExactName } from './name-pattern.ts';
 export { compileNames, NameTable, NO_PATTERN } from './names.ts';
+export { type Region, RegionMemo, regionsOf } from './regions.ts';
 export type { CapturedService, NumberedService } from './rules.ts';
 export { type Segment, sourceSegments } from './segments.ts';
 export { type Decision, DENY, isSteered, NONE, SPARE } from './verdict.ts';

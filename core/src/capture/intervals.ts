@@ -6,7 +6,16 @@ import type { CapturePorts, CaptureSet } from '../api/capture.ts';
 import type { Family, Prefix, Protocol } from '../api/flow.ts';
 import { prefixesBetween, widthOf } from './address.ts';
 import type { Choices } from './choices.ts';
-import { destinationSegments, masked, NO_PORTS, prefixSegments, type Segment, sourceSegments } from './segments.ts';
+import { type Region, RegionMemo, regionsOf } from './regions.ts';
+import {
+  cutDestinations,
+  destinationSegments,
+  masked,
+  NO_PORTS,
+  prefixSegments,
+  type Segment,
+  sourceSegments,
+} from './segments.ts';
 import { type Decision, decisionOf, isSteered } from './verdict.ts';
 
 /** Destinations × one protocol × ports, and sources where they are limited. All bounds are inclusive. */
@@ -37,8 +46,28 @@ export interface BoxOptions {
  * Sorted by first address; neighbours in addresses, ports or sources are one box where they can be.
  */
 export function steeredBoxes(set: CaptureSet, family: Family, options: BoxOptions = {}): readonly Box[] {
-  const faces = new FaceTable(family, options.perDecision);
-  const lastOfSpace = (1n << BigInt(widthOf(family))) - 1n;
+  const { inside, outside, perDecision = false } = options;
+  const faces = new FaceTable(family, perDecision);
+  const whole = KNOWN.under(`${family}${perDecision}`, ({ rows }) => boxesOf(cutDestinations(rows, family), faces));
+  const within = inside && new Mask(inside, family);
+  const without = outside && new Mask(outside, family);
+  const boxes: Box[] = [];
+  for (const region of regionsOf(set, family)) {
+    if (within?.touches(region) === false) continue;
+    const own =
+      within || without?.touches(region)
+        ? boxesOf(cutOut(cutDestinations(region.rows, family), within, without), faces)
+        : whole(region);
+    for (const box of own) boxes.push(box);
+  }
+  return boxes;
+}
+
+/** Boxes of whole regions. */
+const KNOWN = new RegionMemo<readonly Box[]>();
+
+/** The boxes of one region. */
+function boxesOf(segments: Segments, faces: FaceTable): readonly Box[] {
   const boxes: Array<{ -readonly [Key in keyof Box]: Box[Key] }> = [];
   /** Place in `boxes` of each face that goes on at the address reached. */
   const standing = new Map<number, number>();
@@ -48,14 +77,14 @@ export function steeredBoxes(set: CaptureSet, family: Family, options: BoxOption
     standing.delete(face);
   };
   let before: readonly number[] = [];
-  for (const { first, value } of selected(set, family, options)) {
+  for (const { first, value } of segments) {
     const now = faces.of(value);
     if (now === before) continue;
     const { ended, begun } = faces.difference(before, now);
     for (const face of ended) close(face, first - 1n);
     for (const face of begun) {
       standing.set(face, boxes.length);
-      boxes.push({ firstAddress: first, lastAddress: lastOfSpace, ...(faces.faces[face] as Face) });
+      boxes.push({ firstAddress: first, lastAddress: faces.lastOfSpace, ...(faces.faces[face] as Face) });
     }
     before = now;
   }
@@ -83,15 +112,40 @@ export function steeredPrefixes(set: CaptureSet, family: Family, options: BoxOpt
   return prefixes;
 }
 
-function selected(
-  set: CaptureSet,
-  family: Family,
-  { inside, outside }: BoxOptions,
-): ReadonlyArray<Segment<readonly CapturePorts[]>> {
-  let segments = destinationSegments(set.rows, family);
-  if (inside) segments = masked(segments, prefixSegments(inside, family), true, NO_PORTS);
-  if (outside) segments = masked(segments, prefixSegments(outside, family), false, NO_PORTS);
-  return segments;
+function selected(set: CaptureSet, family: Family, { inside, outside }: BoxOptions): Segments {
+  const segments = destinationSegments(set.rows, family);
+  return cutOut(segments, inside && new Mask(inside, family), outside && new Mask(outside, family));
+}
+
+type Segments = ReadonlyArray<Segment<readonly CapturePorts[]>>;
+
+function cutOut(segments: Segments, within: Mask | undefined, without: Mask | undefined): Segments {
+  const inner = within ? masked(segments, within.segments, true, NO_PORTS) : segments;
+  return without ? masked(inner, without.segments, false, NO_PORTS) : inner;
+}
+
+/** Prefixes of one family as a mask. */
+class Mask {
+  readonly segments: ReadonlyArray<Segment<boolean>>;
+
+  constructor(prefixes: readonly Prefix[], family: Family) {
+    this.segments = prefixSegments(prefixes, family);
+  }
+
+  /** Whether any address of the region is in it. */
+  touches({ first, last }: Region): boolean {
+    let low = 0;
+    let high = this.segments.length;
+    // The last segment that begins at or before the region.
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1;
+      if ((this.segments[middle] as Segment<boolean>).first <= first) low = middle;
+      else high = middle;
+    }
+    if (this.segments[low]?.value === true) return true;
+    const next = this.segments[low + 1];
+    return next !== undefined && next.first <= last;
+  }
 }
 
 /** A box without its addresses. */
@@ -100,6 +154,7 @@ type Face = Omit<Box, 'firstAddress' | 'lastAddress'>;
 /** Faces by number. The same stretches give the same list of numbers, as the same array. */
 class FaceTable {
   readonly faces: Face[] = [];
+  readonly lastOfSpace: bigint;
   readonly #family: Family;
   readonly #perDecision: boolean;
   readonly #byKey = new Map<string, number>();
@@ -110,6 +165,7 @@ class FaceTable {
 
   constructor(family: Family, perDecision = false) {
     this.#family = family;
+    this.lastOfSpace = (1n << BigInt(widthOf(family))) - 1n;
     this.#perDecision = perDecision;
     this.#lists.set(NO_PORTS, []);
   }
@@ -144,8 +200,20 @@ class FaceTable {
     let after = this.#differences.get(before);
     if (!after) this.#differences.set(before, (after = new Map()));
     let difference = after.get(now);
-    if (!difference) after.set(now, (difference = differenceOf(before, now)));
+    if (!difference) {
+      const { ended, begun } = differenceOf(before, now);
+      // Numbers depend on what was looked at before; what is kept of a region must not.
+      difference = { ended, begun: begun.toSorted((a, b) => this.#compare(a, b)) };
+      after.set(now, difference);
+    }
     return difference;
+  }
+
+  #compare(a: number, b: number): number {
+    const [one, other] = [this.faces[a] as Face, this.faces[b] as Face];
+    if (one.protocol !== other.protocol) return one.protocol < other.protocol ? -1 : 1;
+    if (one.firstPort !== other.firstPort) return one.firstPort - other.firstPort;
+    return (one.sources?.[0] ?? 0n) < (other.sources?.[0] ?? 0n) ? -1 : 1;
   }
 
   #number(protocol: Protocol, firstPort: number, lastPort: number, any: boolean, interval: SourceInterval): number {

@@ -32,7 +32,8 @@ export function destinationSegments(rows: readonly CaptureRow[], family: Family)
   return segments;
 }
 
-function cutDestinations(rows: readonly CaptureRow[], family: Family): DestinationSegments {
+/** As {@link destinationSegments}, made anew. */
+export function cutDestinations(rows: readonly CaptureRow[], family: Family): DestinationSegments {
   const segments: Array<Segment<readonly CapturePorts[]>> = [];
   const enclosing: Array<{ readonly last: bigint; readonly ports: readonly CapturePorts[] }> = [];
   const leave = () => {

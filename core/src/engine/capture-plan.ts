@@ -90,7 +90,8 @@ export interface CapturePlanInput {
   readonly resolvers?: readonly CapturedResolver[];
   /** Real addresses of names, with the index of the names. */
   readonly named?: ReadonlyArray<{ readonly address: string; readonly patternIndex: number }>;
-  readonly previousNames?: NameTable;
+  /** What holds until this plan does. */
+  readonly previous?: CapturePlan;
   /** The table of the same services, which is taken as it is: it may have grown since it was compiled. */
   readonly names?: NameTable;
 }
@@ -99,7 +100,7 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
   const { configuration, facts, generation, numbers, canaries } = input;
   const numbered = configuration.services.map((service) => ({ id: numbers.of(service.name), service }));
   const { scopes, forward, only, except } = configuration.capture;
-  const names = input.names ?? compileNames(numbered, input.previousNames);
+  const names = input.names ?? compileNames(numbered, input.previous?.names);
   const set = compileCaptureSet({
     generation,
     services: numbered,
@@ -115,6 +116,7 @@ export function makeCapturePlan(input: CapturePlanInput): CapturePlan {
       ...(scopes.includes('forward') ? { forward: { interfaces: forward.interfaces } } : {}),
     },
     owners: { only, except },
+    ...(input.previous === undefined ? {} : { previous: input.previous.set }),
   });
   return {
     configuration,

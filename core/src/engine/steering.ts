@@ -102,7 +102,7 @@ export class Steering {
       canaries,
       resolvers: resolversOf(this.#servers),
       named: this.#named.filter(({ address }) => this.#mayBeNamed(configuration, address)),
-      ...(this.#plan === undefined ? {} : { previousNames: this.#plan.names }),
+      ...(this.#plan === undefined ? {} : { previous: this.#plan }),
       // Of the same configuration the names are the same, also those that were not foreseen.
       ...(this.#plan?.configuration === configuration ? { names: this.#plan.names } : {}),
     });

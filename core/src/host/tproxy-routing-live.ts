@@ -112,8 +112,10 @@ export class LiveTproxyRouting {
   #input: PlanInput;
   readonly #rules: readonly RoutingRule[];
   readonly #delivery: readonly Route[];
-  /** What we put into the second table, by key; what is no longer wanted stands first, oldest first. */
+  /** What is wanted in the second table, by key. */
   #fallback: ReadonlyMap<string, Route>;
+  /** What is still there and no longer wanted, oldest first; of other keys. */
+  readonly #retired = new Map<string, Route>();
 
   /** Makes nothing yet. */
   constructor(input: PlanInput) {
@@ -151,14 +153,14 @@ export class LiveTproxyRouting {
   prepare(input: PlanInput): { undo(): void; commit(): void } {
     const wanted = byKey(tproxyRouting(input).fallback);
     const have = this.#fallback;
-    const news = difference(wanted, have);
+    const news = difference(wanted, have).filter(([key]) => !this.#retired.has(key));
     const living = news.some(([, route]) => route.type === 'throw')
-      ? [...have.values()].filter((route) => route.type === 'unicast')
+      ? [...this.#retired.values(), ...have.values()].filter((route) => route.type === 'unicast')
       : [];
     const added = news.filter(([, route]) => !cutsLiving(route, living));
     // Another source, or `throw` before: the kernel has one route to a destination, so the old one must go first.
     const destinations = new Set(added.map(([, route]) => destinationKey(route)));
-    const unwanted = difference(have, wanted);
+    const unwanted = [...difference(this.#retired, wanted), ...difference(have, wanted)];
     const isInTheWay = (route: Route) => route.type === 'throw' || destinations.has(destinationKey(route));
     const inTheWay = unwanted.filter(([, route]) => isInTheWay(route));
     const gone = inTheWay.map(([, route]) => route);
@@ -179,7 +181,6 @@ export class LiveTproxyRouting {
       },
       commit: () => {
         this.#input = input;
-        if (unwanted.length === 0 && added.length === 0) return;
         const retired = unwanted.filter(([, route]) => !isInTheWay(route));
         const dropped = retired.slice(0, Math.max(0, retired.length - RETIRED_ROUTES));
         withRouteSocket((socket) =>
@@ -189,10 +190,11 @@ export class LiveTproxyRouting {
             [ESRCH],
           ),
         );
-        const left = new Set(unwanted.map(([key]) => key));
-        const kept = [...have].filter(([key]) => !left.has(key));
-        // Retired ones first and in their old order: the oldest is the next to be dropped.
-        this.#fallback = new Map([...retired.slice(dropped.length), ...kept, ...added]);
+        this.#retired.clear();
+        for (const [key, route] of retired.slice(dropped.length)) this.#retired.set(key, route);
+        const left = new Set(added);
+        for (const entry of news) if (!left.has(entry)) wanted.delete(entry[0]);
+        this.#fallback = wanted;
       },
     };
   }
@@ -236,7 +238,7 @@ export class LiveTproxyRouting {
   }
 
   #expectedRoutes(family: Family, table: number): ReadonlyMap<string, Route> {
-    const all = [...this.#delivery, ...this.#fallback.values()];
+    const all = [...this.#delivery, ...this.#retired.values(), ...this.#fallback.values()];
     return byKey(all.filter((route) => route.destination.family === family && route.table === table));
   }
 
@@ -302,9 +304,18 @@ function difference(
   return only;
 }
 
-function byKey(routes: readonly Route[]): ReadonlyMap<string, Route> {
-  return new Map(routes.map((route) => [routeKey(route), route]));
+function byKey(routes: readonly Route[]): Map<string, Route> {
+  const routesByKey = new Map<string, Route>();
+  for (const route of routes) {
+    let key = keys.get(route);
+    if (key === undefined) keys.set(route, (key = routeKey(route)));
+    routesByKey.set(key, route);
+  }
+  return routesByKey;
 }
+
+/** Routes of what has not changed are the same objects from one update to the next. */
+const keys = new WeakMap<Route, string>();
 
 function addition(route: Route): NetlinkRequest {
   return routeAddition(route, 'lo');

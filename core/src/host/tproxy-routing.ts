@@ -10,6 +10,7 @@ import type { CaptureRow } from '../api/capture.ts';
 import type { Family, Prefix, Protocol } from '../api/flow.ts';
 import type { PlanInput, PlanStep } from '../api/interceptor.ts';
 import { parsePrefix, prefixBounds, prefixContains, widthOf } from '../capture/address.ts';
+import { RegionMemo, regionsOf } from '../capture/regions.ts';
 import { formatRoute, type Route } from '../sys/netlink/route.ts';
 import { formatRule, type RoutingRule } from '../sys/netlink/rule.ts';
 import { usablePoints } from './tproxy-points.ts';
@@ -49,9 +50,8 @@ export function fallbackTable(input: Pick<PlanInput, 'numbers'>): number {
 
 /** The rules, routes of both tables and both families that an input calls for. */
 export function tproxyRouting(input: PlanInput): TproxyRouting {
-  const { numbers, facts, set } = input;
+  const { numbers, set } = input;
   const protocol = numbers.protocolId;
-  const ownAddresses = facts.ownAddresses.map((text) => parsePrefix(text));
   const rules: RoutingRule[] = [];
   const delivery: Route[] = [];
   const fallback: Route[] = [];
@@ -79,25 +79,39 @@ export function tproxyRouting(input: PlanInput): TproxyRouting {
       iif: 'lo',
       protocol,
     });
-    // IPv6 finds a source by itself; in IPv4 the source would become 0.0.0.0.
-    const source = family === 4 ? { source: facts.globalIpv4 ?? ANY_SOURCE } : {};
-    const own = new Set(ownAddresses.filter((one) => one.family === family).map((one) => one.address));
-    const elsewhere = set.rows.filter(
-      ({ prefix }) =>
-        prefix.family === family &&
-        !(prefix.length === widthOf(family) && own.has(prefix.address)) &&
-        !LOOPBACK.some((loopback) => prefixContains(loopback, family, prefix.address)),
-    );
-    const table = fallbackTable(input);
-    for (const { destination, steered } of reach(elsewhere, protocolsOf(input, family))) {
-      fallback.push(
+    for (const route of fallbackRoutes(input, family)) fallback.push(route);
+  }
+  return { rules, delivery, fallback };
+}
+
+/** Routes of whole regions: what is the same as before are the same objects. */
+const KNOWN = new RegionMemo<readonly Route[]>();
+
+function fallbackRoutes(input: PlanInput, family: Family): readonly Route[] {
+  const { numbers, facts, set } = input;
+  const protocol = numbers.protocolId;
+  const table = fallbackTable(input);
+  const protocols = protocolsOf(input, family);
+  // IPv6 finds a source by itself; in IPv4 the source would become 0.0.0.0.
+  const source = family === 4 ? { source: facts.globalIpv4 ?? ANY_SOURCE } : {};
+  const own = new Set(
+    facts.ownAddresses.map((text) => parsePrefix(text)).flatMap((one) => (one.family === family ? [one.address] : [])),
+  );
+  const isElsewhere = ({ prefix }: CaptureRow) =>
+    !(prefix.length === widthOf(family) && own.has(prefix.address)) &&
+    !LOOPBACK.some((loopback) => prefixContains(loopback, family, prefix.address));
+  const routesOf = KNOWN.under(
+    [family, table, protocol, source.source, ...protocols, ...own].join(' '),
+    ({ rows }): readonly Route[] =>
+      reach(rows.filter(isElsewhere), protocols).map(({ destination, steered }) =>
         steered
           ? { type: 'unicast', destination, table, device: LOOPBACK_IFINDEX, ...source, protocol }
           : { type: 'throw', destination, table, protocol },
-      );
-    }
-  }
-  return { rules, delivery, fallback };
+      ),
+  );
+  const routes: Route[] = [];
+  for (const region of regionsOf(set, family)) for (const route of routesOf(region)) routes.push(route);
+  return routes;
 }
 
 function protocolsOf(input: PlanInput, family: Family): ReadonlySet<Protocol> {

@@ -2,7 +2,7 @@
  * One interceptor outside of an engine, in the thread's own network namespace: with what core would lend it, listeners at
  * the points that it asks for, and plan inputs from a few words. For tests of the hooks themselves.
  */
-import { FIRST_SERVICE } from '../api/capture.ts';
+import { type CaptureSet, FIRST_SERVICE } from '../api/capture.ts';
 import type { HostNumbers } from '../api/host.ts';
 import type { Interceptor, InterceptorDefinition, PlanInput } from '../api/interceptor.ts';
 import type { BoundPoint, PointSpec } from '../api/point.ts';
@@ -29,6 +29,7 @@ export class InterceptorInstance implements AsyncDisposable {
   readonly #options: unknown;
   #points: readonly BoundPoint[] = [];
   #generation = 0;
+  #previous: CaptureSet | undefined;
 
   /** @param failAt the change of the host that fails, counted from 1; 0: none. */
   constructor(definition: InterceptorDefinition<never>, options: unknown = {}, failAt = 0) {
@@ -78,7 +79,9 @@ export class InterceptorInstance implements AsyncDisposable {
       canaries: [],
       scopes: { output: true },
       owners: { only: [], except: [] },
+      ...(this.#previous === undefined ? {} : { previous: this.#previous }),
     });
+    this.#previous = set;
     return {
       owner: 'default',
       set,

@@ -27,15 +27,20 @@ function inPlace(table: string, old: PlacedSet, wanted: ElementSet): SetChange |
     if (old.shards.some((shard) => shard.elements.has(entry[0]))) continue;
     if (added.push(entry) > ELEMENT_CHANGES) return undefined;
   }
-  const gone = old.shards.map((shard) => [...shard.elements.keys()].filter((key) => !wanted.elements.has(key)));
+  const gone = old.shards.map(({ elements }) => {
+    const keys: string[] = [];
+    for (const key of elements.keys()) if (!wanted.elements.has(key)) keys.push(key);
+    return keys;
+  });
   const changes = added.length + gone.reduce((sum, keys) => sum + keys.length, 0);
   if (changes === 0) return { sets: [old], before: [], after: [] };
   if (changes > ELEMENT_CHANGES) return undefined;
   const element = (box: Box) => elementOf(old.family, box);
   const deletions: NftCommand[] = [];
   const shards = old.shards.map(({ name, elements }, place) => {
-    const left = new Map(elements);
     const keys = gone[place] ?? [];
+    if (keys.length === 0) return { name, elements };
+    const left = new Map(elements);
     const removed = keys.flatMap((key) => elements.get(key) ?? []);
     for (const key of keys) left.delete(key);
     deletions.push(...changeElements(table, name, [], removed.map(element)));
@@ -43,7 +48,7 @@ function inPlace(table: string, old: PlacedSet, wanted: ElementSet): SetChange |
   });
   const target = shards.toSorted((a, b) => a.elements.size - b.elements.size)[0];
   if (!target || target.elements.size + added.length > SHARD_SIZE + SLACK) return undefined;
-  for (const [key, box] of added) target.elements.set(key, box);
+  const filled = { ...target, elements: new Map([...target.elements, ...added]) };
   // Deletions first: what is added may overlap what goes.
   const additions = changeElements(
     table,
@@ -51,7 +56,7 @@ function inPlace(table: string, old: PlacedSet, wanted: ElementSet): SetChange |
     added.map(([, box]) => element(box)),
     [],
   );
-  return { sets: [{ ...old, shards }], before: [...deletions, ...additions], after: [] };
+  return { sets: [{ ...old, shards: shards.map((shard) => (shard === target ? filled : shard)) }], before: [...deletions, ...additions], after: [] };
 }
 
 function swapped(table: string, old: PlacedSet | undefined, wanted: ElementSet | undefined, suffix: string): SetChange {

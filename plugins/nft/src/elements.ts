@@ -80,8 +80,17 @@ export function elementOf(family: Family, box: Box): NftExpression {
   };
 }
 
+/** Boxes of what has not changed are the same objects from one update to the next. */
+const keys = new WeakMap<Box, string>();
+
+function boxKey(family: Family, box: Box): string {
+  let key = keys.get(box);
+  if (key === undefined) keys.set(box, (key = keyText(family, box)));
+  return key;
+}
+
 // `elementKey(elementOf(family, box))` without making the element.
-function boxKey(family: Family, { firstAddress, lastAddress, protocol, firstPort, lastPort, sources }: Box): string {
+function keyText(family: Family, { firstAddress, lastAddress, protocol, firstPort, lastPort, sources }: Box): string {
   const ports = firstPort === lastPort ? `${firstPort}` : `${firstPort}-${lastPort}`;
   const from = sources ? `${addressText(family, ...sources)} . ` : '';
   return `${from}${addressText(family, firstAddress, lastAddress)} . ${protocol} . ${ports}`;
