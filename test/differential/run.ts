@@ -1,5 +1,5 @@
 /** Random sets and flows through `decide` and through a mechanism's kernel; they must agree on every flow. */
-import { compileCaptureSet, decide, type FlowKey, numberToAddress } from '@weir/core';
+import { type CaptureSet, compileCaptureSet, decide, type FlowKey, numberToAddress } from '@weir/core';
 import { type Fate, KernelUnderTest, type Mechanism, type Scope } from './kernel.ts';
 import { Random } from './random.ts';
 import { isOwn, randomFlows, randomInput, withoutOwnAddresses, withRefusals } from './world.ts';
@@ -43,6 +43,7 @@ export async function runDifferential(
   const fates: Record<Fate, number> = { captured: 0, wire: 0, neither: 0, unsendable: 0 };
   const disagreements: string[] = [];
   let flows = 0;
+  let previous: CaptureSet | undefined;
   for (let done = 0; done < sets && disagreements.length < 10; done += SETS_PER_NAMESPACE) {
     // eslint-disable-next-line no-await-in-loop -- one namespace after the other
     await using kernel = new KernelUnderTest(mechanism, {
@@ -52,8 +53,9 @@ export async function runDifferential(
     for (let index = done; index < Math.min(sets, done + SETS_PER_NAMESPACE) && disagreements.length < 10; index++) {
       const any = { ...randomInput(random, index + 1, kernel.facts), scopes: kernel.scopes };
       const input = mechanism.refusesOwnAddresses?.(scope) ? withoutOwnAddresses(any) : any;
-      const compiled = compileCaptureSet(input);
+      const compiled = compileCaptureSet(previous === undefined ? input : { ...input, previous });
       const set = random.chance(3) ? withRefusals(compiled) : compiled;
+      previous = set;
       // eslint-disable-next-line no-await-in-loop -- each set takes the place of the one before
       await kernel.steer(set);
       const some = { count: flowsPerSet, protocols: kernel.protocols, loopback: scope === 'output' };

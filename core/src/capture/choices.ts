@@ -13,18 +13,32 @@ export function isClosed(choices: Choices): boolean {
 
 export class ChoiceTable {
   readonly #byKey = new Map<string, Choices>();
+  #before: ReadonlyMap<string, Choices> | undefined;
   readonly #ids = new Map<Choices, number>();
   readonly #joined = new Map<string, Choices>();
+
+  /** @param before the table of the compilation before: lists of equal choices are its arrays, until {@link close}. */
+  constructor(before?: ChoiceTable) {
+    this.#before = before === undefined ? undefined : before.#byKey;
+  }
+
+  /** Nothing is joined any more. Lets go of what the next compilation will not ask for. */
+  close(): void {
+    this.#before = undefined;
+    this.#ids.clear();
+    this.#joined.clear();
+  }
 
   /**
    * The one list that means what `candidates`, in order of precedence, mean: without what can never be reached, and
    * with neighbours of one verdict made one.
    */
   of(candidates: Choices): Choices {
-    const choices = simplify(candidates);
-    const key = choices.map((choice) => `${codeOf(choice.verdict)}@${choice.sources.map(keyOf).join()}`).join(';');
+    const simple = simplify(candidates);
+    const key = simple.map((choice) => `${codeOf(choice.verdict)}@${choice.sources.map(keyOf).join()}`).join(';');
     const known = this.#byKey.get(key);
     if (known) return known;
+    const choices = this.#before?.get(key) ?? simple;
     this.#byKey.set(key, choices);
     this.#ids.set(choices, this.#ids.size);
     return choices;

@@ -85,7 +85,7 @@ export function protocolsOfNames(services: readonly CapturedService[]): readonly
  * addresses are in `ranges`. Rows that only repeat what a shorter prefix gives are left out.
  */
 export function compileCaptureSet(input: CaptureInput): CaptureSet {
-  const choices = new ChoiceTable();
+  const choices = new ChoiceTable(input.previous && tables.get(input.previous.rows));
   const { groups, placed } = collect(input);
   placed.sort((a, b) => comparePrefixes(a.prefix, b.prefix));
 
@@ -124,8 +124,13 @@ export function compileCaptureSet(input: CaptureInput): CaptureSet {
   }
   const { generation, scopes, owners, canaries } = input;
   const kept = input.previous === undefined ? rows : keepRows(rows, input.previous.rows);
+  choices.close();
+  tables.set(kept, choices);
   return { generation, rows: kept, scopes, owners, canaries };
 }
+
+/** What a set was compiled with, for the one that follows it. */
+const tables = new WeakMap<readonly CaptureRow[], ChoiceTable>();
 
 /** The prefix of one address. */
 function only(address: string): Prefix {

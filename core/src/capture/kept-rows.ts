@@ -4,12 +4,10 @@
  */
 import type { CapturePorts, CaptureRow } from '../api/capture.ts';
 import { comparePrefixes } from './address.ts';
-import type { Choices } from './choices.ts';
-import { codeOf } from './verdict.ts';
 
 /**
  * `rows`, with the row of `before` in the place of each that equals it; `before` itself when all do. Both are sorted as in a
- * capture set. Lists of ports that are equal are one array in the answer if they are one in `rows`.
+ * capture set; equal choices are one array in both. Lists of ports that are one array in `rows` are one in the answer.
  */
 export function keepRows(rows: readonly CaptureRow[], before: readonly CaptureRow[]): readonly CaptureRow[] {
   const counterparts = pair(rows, before);
@@ -47,16 +45,6 @@ function samePorts(a: readonly CapturePorts[], b: readonly CapturePorts[]): bool
   if (a.length !== b.length) return false;
   return a.every(({ protocol, first, last, choices }, index) => {
     const other = b[index] as CapturePorts;
-    if (other.protocol !== protocol || other.first !== first || other.last !== last) return false;
-    return sameChoices(choices, other.choices);
-  });
-}
-
-function sameChoices(a: Choices, b: Choices): boolean {
-  if (a.length !== b.length) return false;
-  return a.every(({ sources, verdict }, index) => {
-    const other = b[index] as Choices[number];
-    if (codeOf(verdict) !== codeOf(other.verdict) || sources.length !== other.sources.length) return false;
-    return sources.every((source, place) => comparePrefixes(source, other.sources[place] as typeof source) === 0);
+    return other.protocol === protocol && other.first === first && other.last === last && other.choices === choices;
   });
 }

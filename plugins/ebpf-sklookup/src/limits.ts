@@ -21,6 +21,7 @@ export function refuseUnsupported({ set }: PlanInput, content: MapContent): void
 }
 
 /** Prefixes of this host's own addresses that something is steered of. */
-export function namedOwnAddresses({ prefixes }: MapContent): readonly string[] {
+export function namedOwnAddresses({ prefixes, ownAddresses }: MapContent): readonly string[] {
+  if (ownAddresses.length === 0) return [];
   return [...prefixes.values()].filter(isNamedOwn).map(({ prefix }) => formatPrefix(prefix));
 }

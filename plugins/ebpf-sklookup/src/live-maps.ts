@@ -60,6 +60,8 @@ export class LiveMaps {
   readonly #store: RangeStore;
   readonly #classes = new Map<string, PlacedClass>();
   readonly #lists = new Map<string, SourceList>();
+  /** What was last applied as a whole. */
+  #content: MapContent = { prefixes: new Map(), ownAddresses: [], forwarded: false };
   /** What the tries hold. */
   readonly #written = new Map<PrefixKey, PrefixEntry>();
   #ownAddresses: readonly Prefix[] = [];
@@ -110,17 +112,13 @@ export class LiveMaps {
    */
   apply(content: MapContent): void {
     this.#forget();
-    const before: MapContent = {
-      prefixes: new Map(this.#written),
-      ownAddresses: this.#ownAddresses,
-      forwarded: this.#forwarded,
-    };
     try {
       this.#change(content);
     } catch (error) {
-      this.#change(before);
+      this.#change(this.#content);
       throw error;
     }
+    this.#content = content;
   }
 
   /** How often the program has captured a flow, taken one that nobody wanted any more, or found no socket. */
@@ -167,10 +165,12 @@ export class LiveMaps {
     const changed: PrefixEntry[] = [];
     for (const [key, entry] of prefixes) {
       const old = this.#written.get(key);
+      if (old === entry) continue;
       if (!old) added.push(entry);
       else if (old.class.text !== entry.class.text || old.own !== entry.own) changed.push(entry);
     }
-    const removed = [...this.#written].filter(([key]) => !prefixes.has(key)).map(([, entry]) => entry);
+    const removed: PrefixEntry[] = [];
+    for (const [key, entry] of this.#written) if (!prefixes.has(key)) removed.push(entry);
     const gone = this.#ownAddresses.filter((own) => !ownAddresses.some((each) => samePrefix(each, own)));
     this.#writeSources(OWN_ADDRESSES, ownAddresses);
     this.#ownAddresses = [...ownAddresses, ...gone];
@@ -256,8 +256,9 @@ export class LiveMaps {
 
   /** Classes and lists that no prefix refers to. */
   #unused(): { readonly classes: readonly PlacedClass[]; readonly lists: readonly SourceList[] } {
-    const used = new Map<string, PortClass>();
-    for (const entry of this.#written.values()) used.set(entry.class.text, entry.class);
+    const inUse = new Set<PortClass>();
+    for (const entry of this.#written.values()) inUse.add(entry.class);
+    const used = new Map([...inUse].map((each) => [each.text, each] as const));
     const listed = new Set(
       [...used.values()].flatMap(({ tcp, udp }) =>
         [...tcp, ...udp].map(({ sources }) => sources.map(formatPrefix).join(' ')),

@@ -3,7 +3,6 @@ import {
   type CaptureRow,
   comparePrefixes,
   familiesOf,
-  type Family,
   formatPrefix,
   keyOf,
   NOTHING,
@@ -16,6 +15,9 @@ import {
   prefixBounds,
   type PrefixKey,
   protocolsOf,
+  type Region,
+  RegionMemo,
+  regionsOf,
 } from '@weir/core';
 
 /** One entry of the prefix tries. */
@@ -55,42 +57,51 @@ function ownPrefixes({ ownAddresses }: Pick<PlanInput['facts'], 'ownAddresses'>)
  * @param draining flows to own addresses are no longer taken.
  */
 export function mapContentOf(input: PlanInput, draining = false): MapContent {
-  const isOwn = ownAddressTest(input.facts);
+  const { facts, set } = input;
   const prefixes = new Map<PrefixKey, PrefixEntry>();
+  let named = false;
   for (const family of familiesOf(input)) {
-    const classes = new PortClasses(family, protocolsOf(input, family));
-    const rows = withOwnAddresses(input, family);
-    for (const entry of distinctEntries(rows, classes, (prefix) => isOwn(prefix) && !draining)) {
-      prefixes.set(keyOf(entry.prefix), entry);
+    const protocols = protocolsOf(input, family);
+    const circumstances = [family, draining, ...protocols, ...facts.ownAddresses].join(' ');
+    const isOwn = ownAddressTest(facts);
+    const classes = new PortClasses(family, protocols);
+    const own = ownPrefixes(facts)
+      .filter((prefix) => prefix.family === family)
+      .toSorted(comparePrefixes);
+    const entriesOf = KNOWN.under(circumstances, (region) => [
+      ...distinctEntries(withOwnAddresses(region, own), classes, (prefix) => isOwn(prefix) && !draining),
+    ]);
+    for (const region of regionsOf(set, family)) {
+      for (const entry of entriesOf(region)) {
+        prefixes.set(keyOf(entry.prefix), entry);
+        if (entry.own) named ||= isNamedOwn(entry);
+      }
     }
   }
-  const named = [...prefixes.values()].some(isNamedOwn);
   return {
     prefixes,
-    ownAddresses: named ? ownPrefixes(input.facts) : [],
-    forwarded: input.set.scopes.forward !== undefined,
+    ownAddresses: named ? ownPrefixes(facts) : [],
+    forwarded: set.scopes.forward !== undefined,
   };
 }
+
+/** Entries of whole regions: what is the same as before are the same objects. */
+const KNOWN = new RegionMemo<readonly PrefixEntry[]>();
 
 /** A row that says the same as the one around it is not in the set; for own addresses it makes a difference here. */
 type MaybeRow = Pick<CaptureRow, 'prefix'> & Partial<CaptureRow>;
 
-function withOwnAddresses({ set, facts }: PlanInput, family: Family): readonly MaybeRow[] {
-  const own = new Map(
-    ownPrefixes(facts)
-      .filter((prefix) => prefix.family === family)
-      .toSorted(comparePrefixes)
-      .map((prefix) => [keyOf(prefix), { prefix }]),
-  );
-  const rows = set.rows.filter(({ prefix }) => prefix.family === family);
-  for (const { prefix } of rows) own.delete(keyOf(prefix));
-  const merged: MaybeRow[] = [];
-  const rest = [...own.values()];
-  for (const row of rows) {
-    while (rest[0] && comparePrefixes(rest[0].prefix, row.prefix) < 0) merged.push(...rest.splice(0, 1));
-    merged.push(row);
-  }
-  return [...merged, ...rest];
+/**
+ * The region's rows with the host's own addresses inside it. Where there is no row nothing is steered, and an own address
+ * around the region says nothing that its rows do not say themselves.
+ * @param own sorted as rows are
+ */
+function withOwnAddresses({ rows, first, last }: Region, own: readonly Prefix[]): readonly MaybeRow[] {
+  const inside = own.filter(({ address }) => first <= address && address <= last);
+  if (inside.length === 0) return rows;
+  const present = new Set(rows.map(({ prefix }) => keyOf(prefix)));
+  const rest = inside.filter((prefix) => !present.has(keyOf(prefix))).map((prefix): MaybeRow => ({ prefix }));
+  return [...rows, ...rest].toSorted((a, b) => comparePrefixes(a.prefix, b.prefix));
 }
 
 function* distinctEntries(

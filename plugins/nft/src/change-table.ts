@@ -56,7 +56,11 @@ function inPlace(table: string, old: PlacedSet, wanted: ElementSet): SetChange |
     added.map(([, box]) => element(box)),
     [],
   );
-  return { sets: [{ ...old, shards: shards.map((shard) => (shard === target ? filled : shard)) }], before: [...deletions, ...additions], after: [] };
+  return {
+    sets: [{ ...old, shards: shards.map((shard) => (shard === target ? filled : shard)) }],
+    before: [...deletions, ...additions],
+    after: [],
+  };
 }
 
 function swapped(table: string, old: PlacedSet | undefined, wanted: ElementSet | undefined, suffix: string): SetChange {

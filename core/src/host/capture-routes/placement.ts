@@ -3,7 +3,7 @@
  * tables for classes; a rule for each prefix needs none, and costs every unconnected look-up about 10 ns.
  */
 import { UnsupportedError } from '../../api/errors.ts';
-import { type RouteClass, steeredPrefixesOf } from './route-class.ts';
+import { type RouteClass, steeredCount } from './route-class.ts';
 
 /** The first two of an owner's 16 tables are for everything and for living flows. */
 const FIRST_TABLE = 2;
@@ -59,7 +59,7 @@ export type Placement = ReadonlyMap<string, number>;
 export function placeClasses(classes: readonly PlacedClass[], before: Placement = new Map()): Placement {
   const costs = classes.map((each) => {
     const inTable = ruleCount(each);
-    const byPrefix = inTable * steeredPrefixesOf(each).length;
+    const byPrefix = inTable * steeredCount(each);
     return { text: each.text, inTable, byPrefix, saved: byPrefix - inTable };
   });
   const placement = new Map<string, number>();

@@ -90,6 +90,12 @@ function coversPorts(outer: readonly PortRange[], inner: readonly PortRange[]): 
   return true;
 }
 
+/** How many {@link steeredPrefixesOf} gives. */
+export function steeredCount(each: Pick<RouteClass, 'routes'>): number {
+  const { routes } = each;
+  return routes.every(({ steered }) => steered) ? routes.length : steeredPrefixesOf(each).length;
+}
+
 /** The fewest prefixes that hold exactly what is steered in a class. */
 export function steeredPrefixesOf({ routes }: Pick<RouteClass, 'routes'>): readonly Prefix[] {
   if (routes.every(({ steered }) => steered)) return routes.map(({ prefix }) => prefix);

@@ -22,7 +22,8 @@ import type { CaptureRow, OwnerMatch } from '../../api/capture.ts';
 import { UnsupportedError } from '../../api/errors.ts';
 import type { Family, Prefix, Protocol } from '../../api/flow.ts';
 import type { PlanInput } from '../../api/interceptor.ts';
-import { addressToNumber, formatPrefix, parsePrefix, prefixContains, widthOf } from '../../capture/address.ts';
+import { addressToNumber, parsePrefix, prefixContains, widthOf } from '../../capture/address.ts';
+import { RegionMemo, regionsOf } from '../../capture/regions.ts';
 import { IPPROTO_TCP, IPPROTO_UDP } from '../../sys/constants.ts';
 import type { RoutingRule } from '../../sys/netlink/rule.ts';
 import { type ForwardClass, forwardClassesOf } from './forward-class.ts';
@@ -81,10 +82,10 @@ export function ownAddressTest({
   ownAddresses,
 }: Pick<PlanInput['facts'], 'ownAddresses'>): (prefix: Prefix) => boolean {
   const inside = [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
-  const single = new Set(inside.map(formatPrefix));
+  const single = new Set(inside.map(keyOf));
   const wide = inside.filter(({ family, length }) => length < (family === 4 ? 32 : 128));
   return (prefix) =>
-    single.has(formatPrefix(prefix)) ||
+    single.has(keyOf(prefix)) ||
     wide.some((own) => own.length <= prefix.length && prefixContains(own, prefix.family, prefix.address));
 }
 
@@ -132,6 +133,17 @@ export function routingOf(
   return familiesOf(input).map((family) => new RulesOf(input, family, mechanism).routing(options));
 }
 
+function tableRoutes({ routes }: RouteClass): TableRoutes {
+  const table = new Map<PrefixKey, ClassRoute>();
+  for (const route of routes) table.set(keyOf(route.prefix), route);
+  return table;
+}
+
+type JoinedClass = RouteClass & { readonly routes: ClassRoute[] };
+
+/** Classes of whole regions. */
+const KNOWN = new RegionMemo<readonly RouteClass[]>();
+
 class RulesOf {
   readonly #input: PlanInput;
   readonly #family: Family;
@@ -156,12 +168,11 @@ class RulesOf {
     const times = ({ sources }: ForwardClass) => interfaces.length * Math.max(1, sources.length);
     const placed = [...classes, ...forward.map((each) => ({ ...each, times: times(each) }))];
     const placement = placeClasses(placed, placements?.get(family));
-    const routesOf = (each: RouteClass): TableRoutes =>
-      new Map(each.routes.map((route) => [keyOf(route.prefix), route]));
+    const routes = new Map(placed.map((each) => [each.text, tableRoutes(each)] as const));
     const tables = new Map<number, TableRoutes>([[numbers.table, all]]);
-    for (const each of placed) {
-      const number = placement.get(each.text);
-      if (number !== undefined) tables.set(numbers.table + number, routesOf(each));
+    for (const { text } of placed) {
+      const number = placement.get(text);
+      if (number !== undefined) tables.set(numbers.table + number, routes.get(text) as TableRoutes);
     }
     const rules = [
       ...this.#frame(),
@@ -171,8 +182,8 @@ class RulesOf {
       ...forward.flatMap((each) => this.#forwardRules(each, placement.get(each.text), interfaces)),
       ...(forward.length === 0 ? [] : interfaces.map((iif) => this.#goOn(AT.own, { iif }, AT.forwarded))),
     ];
-    const routes = new Map(classes.map((each) => [each.text, routesOf(each)] as const));
-    return { family, placement, classes: routes, tables, rules };
+    const local = new Map(classes.map(({ text }) => [text, routes.get(text) as TableRoutes] as const));
+    return { family, placement, classes: local, tables, rules };
   }
 
   /** Rows of other hosts. */
@@ -189,12 +200,33 @@ class RulesOf {
   }
 
   #classes(): readonly RouteClass[] {
-    const rows = this.#rows();
-    return [...protocolsOf(this.#input, this.#family)].flatMap((protocol) => this.#classesOf(rows, protocol));
+    return [...protocolsOf(this.#input, this.#family)].flatMap((protocol) => this.#classesOf(protocol));
   }
 
-  #classesOf(rows: readonly CaptureRow[], protocol: Protocol): readonly RouteClass[] {
-    return routeClassesOf(rows, new PortClasses(this.#family, new Set([protocol]), this.#source), protocol);
+  /** From the classes of each region, most of which are known from the last time. */
+  #classesOf(protocol: Protocol): readonly RouteClass[] {
+    const { facts, set } = this.#input;
+    const isOwn = ownAddressTest(facts);
+    const ports = new PortClasses(this.#family, new Set([protocol]), this.#source);
+    const circumstances = [this.#family, protocol, this.#source, ...facts.ownAddresses].join(' ');
+    const classesOf = KNOWN.under(circumstances, ({ rows }) =>
+      routeClassesOf(
+        rows.filter(({ prefix }) => !isOwn(prefix)),
+        ports,
+        protocol,
+      ),
+    );
+    const joined = new Map<string, JoinedClass>();
+    let last: JoinedClass | undefined;
+    for (const region of regionsOf(set, this.#family)) {
+      for (const each of classesOf(region)) {
+        // Neighbours mostly are of one class.
+        if (each.text !== last?.text) last = joined.get(each.text);
+        if (last === undefined) joined.set(each.text, (last = { ...each, routes: [] }));
+        for (const route of each.routes) last.routes.push(route);
+      }
+    }
+    return [...joined.values()];
   }
 
   #rule(at: number, rest: Partial<RoutingRule>): RoutingRule {
