@@ -3,7 +3,7 @@ import type { Family } from '../../api/flow.ts';
 import type { HostChange, HostNumbers } from '../../api/host.ts';
 import type { Drift } from '../../api/interceptor.ts';
 import { formatPrefix } from '../../capture/address.ts';
-import { EEXIST, ENOENT } from '../../sys/errno.ts';
+import { ENOENT } from '../../sys/errno.ts';
 import {
   type ListedRoute,
   listRoutes,
@@ -12,13 +12,14 @@ import {
   routeRemoval,
   routeReplacement,
 } from '../../sys/netlink/route.ts';
-import { formatRule, listRules, type RoutingRule, ruleAddition, ruleRemoval } from '../../sys/netlink/rule.ts';
+import { formatRule, listRules, type RoutingRule, ruleRemoval } from '../../sys/netlink/rule.ts';
 import { type NetlinkSocket, settleAll, withRouteSocket } from '../../sys/netlink/socket.ts';
 import { type ClassRouteStyle, classRoute } from './class-routes.ts';
 import type { Placement } from './placement.ts';
 import { keyOf, type PrefixKey } from './prefix-key.ts';
 import type { ClassRoute } from './route-class.ts';
 import { retire } from './retired-routes.ts';
+import { addRules, dropRules } from './rule-changes.ts';
 import { BLOCK, type FamilyRouting, livingTable, type TableRoutes } from './routing.ts';
 import { tableChanges, type TableStep } from './table-changes.ts';
 
@@ -150,19 +151,12 @@ export class LiveRouting {
 
   /** Takes back what it added when it throws. */
   addRules(): void {
-    const { rules } = this.#current;
-    withRouteSocket((socket) => {
-      const outcome = socket.settle(rules.map(ruleAddition));
-      const refused = outcome.find((error) => error !== undefined);
-      if (!refused) return;
-      socket.settle(
-        rules
-          .filter((_, index) => !outcome[index])
-          .toReversed()
-          .map(ruleRemoval),
-      );
-      throw refused;
-    });
+    try {
+      withRouteSocket((socket) => addRules(socket, this.family, this.#current.rules));
+    } catch (error) {
+      removeRules(this.family, this.#numbers);
+      throw error;
+    }
   }
 
   /**
@@ -207,8 +201,8 @@ export class LiveRouting {
     }));
     withRouteSocket((socket) => {
       for (const { table, changes } of tables) this.#take(socket, table, changes.gains);
-      settleAll(socket, added.map(ruleAddition), [EEXIST]);
-      settleAll(socket, removed.toReversed().map(ruleRemoval), [ENOENT]);
+      addRules(socket, this.family, added);
+      dropRules(socket, this.family, removed.toReversed(), now.rules);
       for (const { table, changes } of tables) this.#take(socket, table, changes.losses);
     });
   }

@@ -244,10 +244,15 @@ export function listRules(socket: NetlinkSocket, family: Family): readonly Liste
     .filter((rule) => rule !== undefined);
 }
 
-export function ruleAddition(rule: RoutingRule): NetlinkRequest {
+/**
+ * EEXIST when there is one that the kernel takes for the same: one that says more of source or destination than this one
+ * is among those.
+ * @param again adds it all the same; then it may be there twice.
+ */
+export function ruleAddition(rule: RoutingRule, again: 'again' | undefined = undefined): NetlinkRequest {
   return {
     type: RTM_NEWRULE,
-    flags: NLM_F_CREATE | NLM_F_EXCL,
+    flags: again === undefined ? NLM_F_CREATE | NLM_F_EXCL : NLM_F_CREATE,
     payload: encodeRule(rule),
     describe: `add the IPv${rule.family} rule ${formatRule(rule)}`,
   };
