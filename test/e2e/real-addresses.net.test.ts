@@ -148,6 +148,48 @@ describe.skipIf(requires('namespaces', 'nft', 'curl', 'dig', 'dnsmasq'))('real a
   );
 
   test(
+    'that a name no longer has stay steered while flows to them live, whoever asks for the name meanwhile',
+    { timeout: 60_000 },
+    async () => {
+      await using scene = await loadScene();
+      const { client, server } = scene;
+      for (const last of [11, 12]) {
+        await server.addAddress('eth0', `10.1.0.${last}/24`);
+        await startPeer(server, 'http-server', ['--listen', `10.1.0.${last}:80`, '--name', `host ${last}`]);
+      }
+      await startPeer(server, 'http-server', ['--listen', '10.1.0.1:9001', '--name', 'port 9001']);
+      const change = await startZone(scene, { 'moving.internal': ['10.1.0.11'] });
+      const weir = await scene.start({
+        services: [service('moving', 'moving.internal', to(9001))],
+        resolver: { test: 'fatal', ttl: '1s', keep: '2s' },
+      });
+      expect(await dig(client, 'moving.internal')).toEqual(['10.1.0.11']);
+      const flow = client.spawn(['bash', '-c', 'exec 3<>/dev/tcp/moving.internal/80; echo open; exec sleep 60']);
+      await flow.waitFor(/open/);
+      const living = async () => (await weir.admin.flows(99)).filter(({ name }) => name === 'moving.internal');
+      await expect.poll(living).toMatchObject([{ original: { address: '10.1.0.11', port: 80 } }]);
+
+      await change({ 'moving.internal': ['10.1.0.12'] });
+      await expect.poll(() => dig(client, 'moving.internal'), { timeout: 4000 }).toEqual(['10.1.0.12']);
+      // Longer than an address without flows stays.
+      for (const until = performance.now() + 4500; performance.now() < until;) {
+        expect(await served(client, 'http://moving.internal/')).toBe('port 9001');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+      expect(await served(client, 'http://10.1.0.11/')).toBe('port 9001');
+      expect(flow.exit).toBeUndefined();
+      flow.kill('SIGKILL');
+      const asked = async (): Promise<string> => {
+        expect(await served(client, 'http://moving.internal/')).toBe('port 9001');
+        return served(client, 'http://10.1.0.11/');
+      };
+      await expect.poll(asked, { timeout: 15_000, interval: 700 }).toBe('host 11');
+      const [name] = await weir.admin.names(9);
+      expect(name).toMatchObject({ name: 'moving.internal', real: ['10.1.0.12'] });
+    },
+  );
+
+  test(
     'are bounded: one too many is SERVFAIL and counted, and nothing goes round Weir',
     { timeout: 60_000 },
     async () => {

@@ -215,6 +215,14 @@ export class DataPlane {
     return new Set([...this.#workers.flatMap(({ slab }) => slab.names()), ...this.#streamed.names()]);
   }
 
+  /** The original destinations of living flows to the name with that number. */
+  destinations(name: number): Set<string> {
+    return new Set([
+      ...this.#workers.flatMap(({ slab }) => slab.destinations(name)),
+      ...this.#streamed.destinations(name),
+    ]);
+  }
+
   /** Living flows, at most `limit`. */
   flows(limit: number): FlowRecord[] {
     const flows: FlowRecord[] = [];

@@ -234,6 +234,18 @@ export class FlowSlab {
     });
   }
 
+  /** The original destination of a flow. */
+  destination(slot: number): string {
+    return this.#address(slot, ORIGINAL, this.i32[slot * I32 + FAMILY] as Family);
+  }
+
+  /** The original destinations of living flows to the name with that number. */
+  destinations(name: number): string[] {
+    return [...this.living()].flatMap((slot) =>
+      this.i32[slot * I32 + NAME] === name + 1 ? [this.destination(slot)] : [],
+    );
+  }
+
   /** Which flow of that slot it is; grows with each. */
   generation(slot: number): number {
     return this.i32[slot * I32 + GENERATION] as number;

@@ -130,6 +130,13 @@ export class StreamedFlows {
     });
   }
 
+  /** The original destinations of those that were made to the name with that number. */
+  destinations(name: number): string[] {
+    return [...this.#orphans].flatMap(({ slab, slot }) =>
+      slab.i32[slot * I32 + NAME] === name + 1 ? [slab.destination(slot)] : [],
+    );
+  }
+
   /** Adds what workers' counters do not have: living flows without a worker, and bytes of those that ended without one. */
   addTo(totals: ServiceTotals): void {
     for (const { slab, slot } of this.#orphans) totals.addLiving(slab, slot, 1);

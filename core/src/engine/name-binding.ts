@@ -151,6 +151,11 @@ export class NameBinding {
     }
   }
 
+  /** The number of a name that has addresses. */
+  indexOf(name: string): number | undefined {
+    return this.#bound.get(name)?.index;
+  }
+
   textOf(index: number): string | undefined {
     return this.#texts[index];
   }

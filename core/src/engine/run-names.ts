@@ -68,6 +68,10 @@ export function makeNameService(parts: RunNamesParts): NameService {
     real: {
       keeps: (index) => keepsAddresses(steering.given ?? plan, index),
       steer: (names) => steerRealNames({ steering, binding, exclusively: parts.exclusively }, names),
+      destinations(name) {
+        const number = binding.indexOf(name);
+        return number === undefined ? new Set() : dataPlane.destinations(number);
+      },
       addresses: configuration.limits.realAddresses,
     },
     resolvesUpstream: (index) =>

@@ -35,6 +35,8 @@ export interface NameServiceOptions {
   readonly real?: {
     readonly keeps: (patternIndex: number) => boolean;
     readonly steer: (names: readonly RealName[]) => Promise<void>;
+    /** Addresses of a name that flows go to now. */
+    readonly destinations: (name: string) => ReadonlySet<string>;
     readonly addresses: number;
   };
   /** See AssignedOptions. */

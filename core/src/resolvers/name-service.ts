@@ -126,6 +126,7 @@ export class NameService {
       lookup: (name, family, signal) => this.lookup(name, family, { signal }),
       steer: options.real?.steer ?? (() => Promise.resolve()),
       inUse: () => options.namesInUse?.() ?? [],
+      destinations: options.real?.destinations ?? (() => new Set()),
       counters,
       log,
     });

@@ -1,8 +1,8 @@
 /**
  * Names that keep their real addresses (`address: real`): which addresses they have, as upstreams say, and for how long
  * each of them is steered. An address is steered before it is first answered. Names are asked for again when their time is
- * over, as long as they are used; an address that a name no longer has stays steered for a grace, and while flows of the
- * name live. Everything is bounded.
+ * over, as long as they are used; an address that a name no longer has stays steered for a grace, and while flows to it
+ * live. Everything is bounded.
  */
 import { ResolveError } from '../api/errors.ts';
 import type { Family } from '../api/flow.ts';
@@ -13,7 +13,7 @@ import type { LookupResult } from '../dns/lookup.ts';
 
 /** Addresses of one name and family that are answered; more are left out. */
 const MOST_OF_NAME = 16;
-/** Milliseconds that an address stays steered after the name has it no more: clients may keep it longer than they should. */
+/** Milliseconds at most that an address stays steered after the name has it no more: clients may keep it longer than they should. */
 const GRACE = 120_000;
 /** Milliseconds between two look-ups of a name at least, and after a failed one. */
 const SHORTEST = 5000;
@@ -56,6 +56,8 @@ export interface RealNamesOptions {
   readonly steer: (names: readonly RealName[]) => Promise<void>;
   /** Names of the flows that live now. */
   readonly inUse: () => Iterable<string>;
+  /** Addresses of a name that flows go to now. */
+  readonly destinations: (name: string) => ReadonlySet<string>;
   readonly counters: DnsCounters;
   readonly log: Logger;
 }
@@ -221,10 +223,12 @@ export class RealNames {
 
   /** Takes the addresses of the answers over. @returns whether there are others to steer now. */
   #take(known: Known, now: number): boolean {
-    const { addresses: most, counters } = this.#options;
+    const { addresses: most, keepMs, counters } = this.#options;
     const current = new Set([...known.answers.values()].flatMap(({ addresses }) => addresses).filter(isSteerable));
     for (const [address, until] of known.addresses) {
-      if (!current.has(address) && until === Infinity) known.addresses.set(address, now + GRACE);
+      if (!current.has(address) && until === Infinity) {
+        known.addresses.set(address, now + Math.min(GRACE, keepMs));
+      }
     }
     const fresh = [...current].filter((address) => !known.addresses.has(address));
     // Old ones make room: first those of this name that it no longer has.
@@ -272,7 +276,7 @@ export class RealNames {
 
   /** Asks again, forgets what is over. */
   #tick(): void {
-    const { keepMs, inUse, log } = this.#options;
+    const { keepMs, inUse, destinations, log } = this.#options;
     const now = performance.now();
     for (const name of inUse()) this.touch(name);
     let changed = false;
@@ -284,11 +288,10 @@ export class RealNames {
         changed = true;
         continue;
       }
-      for (const [address, until] of known.addresses) {
-        // A flow that lives has just been noted.
-        if (until > now || unused < TICK) continue;
-        known.addresses.delete(address);
-        changed = true;
+      const over = [...known.addresses].filter(([, until]) => until <= now);
+      if (over.length > 0) {
+        const living = destinations(known.name);
+        for (const [address] of over) if (!living.has(address) && known.addresses.delete(address)) changed = true;
       }
       if (known.asking !== undefined) asking++;
       else if (known.askAgainAt <= now && asking < PARALLEL) {
