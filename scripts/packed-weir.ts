@@ -33,7 +33,7 @@ function workspaces(): readonly string[] {
 function digest(): string {
   const hash = createHash('sha256');
   for (const workspace of workspaces()) {
-    for (const part of ['package.json', 'bin', 'dist', 'src']) {
+    for (const part of ['package.json', 'bin', 'bundle', 'dist', 'src']) {
       const path = join(ROOT, workspace, part);
       if (!existsSync(path)) continue;
       const files = statSync(path).isDirectory() ? readdirSync(path, { recursive: true, encoding: 'utf8' }) : [''];
@@ -53,10 +53,11 @@ function dependencies(directory: string): readonly string[] {
   return Object.keys(json.dependencies ?? {}).filter((name) => !name.startsWith('@weir/'));
 }
 
-/** @returns argv of the packed program. @throws Error when npm cannot pack. */
+/** @returns argv of the packed program. @throws Error when it cannot be bundled or packed. */
 export function packedWeir(): readonly string[] {
   const command = [process.execPath, join(PLACE, 'node_modules/@weir/core/bin/weir.js')];
   const stamp = join(PLACE, 'stamp');
+  execFileSync(process.execPath, [join(ROOT, 'scripts/bundle.mjs')], { cwd: ROOT });
   const wanted = digest();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return command;
 

@@ -182,8 +182,11 @@ function unpackResolved() {
 
 function build() {
   const tsc = realpathSync(join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc'));
-  const { ok, output } = run(nodePath(), [tsc, '-b'], { env: environment() });
-  if (!ok) throw new SetupError(`The build failed:\n${tail(output, 40)}\nMend the sources and run it again.`);
+  // The bundle is made anew only when something was compiled.
+  for (const step of [[tsc, '-b'], [join(ROOT, 'scripts', 'bundle.mjs')]]) {
+    const { ok, output } = run(nodePath(), step, { env: environment() });
+    if (!ok) throw new SetupError(`The build failed:\n${tail(output, 40)}\nMend the sources and run it again.`);
+  }
 }
 
 /**

@@ -11,7 +11,7 @@ export interface SourceFile {
   readonly text: string;
 }
 
-const SKIPPED = new Set(['node_modules', 'dist', '.git', '.cache', 'results', 'coverage']);
+const SKIPPED = new Set(['node_modules', 'dist', 'bundle', '.git', '.cache', 'results', 'coverage']);
 
 /** Paths below `directory` that match, relative to the repository, sorted. */
 export function listFiles(directory: string, matches: RegExp): readonly string[] {

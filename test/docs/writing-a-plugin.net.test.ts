@@ -136,6 +136,30 @@ describe.skipIf(requires('namespaces', 'nft', 'curl', 'openssl'))('docs/writing-
     expect(await client.state()).toBe(before);
   });
 
+  test('what a plugin imports by name is what the program itself runs', () => {
+    const [node, program] = place.command as [string, string];
+    const plugin = place.path('twin.mjs');
+    writeFileSync(
+      plugin,
+      `import { writeSync } from 'node:fs';
+      import * as core from '@weir/core';
+      import * as sys from '@weir/core/sys';
+      import nft from '@weir/nft';
+      const load = (file) => import(new URL('node_modules/@weir/core/' + file, import.meta.url).href);
+      const own = await load('bundle/index.js');
+      const ownSys = await load('bundle/sys/index.js');
+      const built = await load('dist/index.js');
+      writeSync(2, JSON.stringify([
+        core.WeirError === own.WeirError, sys.errno === ownSys.errno, core.WeirError === built.WeirError,
+        nft.interceptors[0].module.pathname.split('/').slice(-2).join('/'),
+      ]));
+      export default core.definePlugin({ name: 'twin', apiVersion: core.API_VERSION });`,
+    );
+    const { stderr, status } = spawnSync(node, [program, 'plugins', '--plugin', plugin], { encoding: 'utf8' });
+    expect(stderr).toBe('[true,true,false,"bundle/index.js"]');
+    expect(status).toBe(0);
+  });
+
   test('its own tests pass', { timeout: 120_000 }, () => {
     const tests = ['plugin', 'traffic', 'contract'].map((name) => place.path(`dist/${name}.test.js`));
     const args = ['--test', '--test-reporter=tap', ...tests];

@@ -11,7 +11,7 @@ import {
 } from '../api/errors.ts';
 import type { FlowRecord } from '../api/flow.ts';
 import type { ReloadReport, ServedName, ServedQuery, ServiceReport, StatusReport } from '../engine/report.ts';
-import { httpModule } from '../sys/http-module.ts';
+import { httpModule } from '../sys/node-modules.ts';
 import type { AdminFailure, FollowLine, LogEntry, LogLevelReport, Lost, ReadyReport } from './protocol.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;

@@ -12,7 +12,7 @@ import type { AdminTarget } from '../engine/report.ts';
 import { LogHistory } from '../observe/log-history.ts';
 import { isAdjustable, LOG_LEVELS, type LogLevel } from '../observe/logger.ts';
 import { metricsText } from '../observe/metrics.ts';
-import { httpModule } from '../sys/http-module.ts';
+import { httpModule } from '../sys/node-modules.ts';
 import { Followers } from './followers.ts';
 import { type AdminFailure, DEFAULT_FLOWS, LIMITS, MAX_FLOWS, MAX_SOCKET_PATH } from './protocol.ts';
 

@@ -1,9 +1,11 @@
 /** The process around a command line. Imported by bin/weir.js, never by anything else. */
+import { useOwnModules } from '../sys/own-modules.ts';
 import { processContext } from './context.ts';
 import { reportError } from './error-report.ts';
 import { EXIT } from './exit-code.ts';
 import { runCommandLine } from './program.ts';
 
+useOwnModules();
 const context = processContext();
 
 // `weir flows | head`: the reader has seen enough.

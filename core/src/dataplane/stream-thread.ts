@@ -7,6 +7,7 @@ import { parentPort } from 'node:worker_threads';
 import type { DialerContext, DialTarget, StreamDialer } from '../api/dialer.ts';
 import type { FlowOutcome } from '../api/flow.ts';
 import type { Logger } from '../api/logger.ts';
+import { useOwnModules } from '../sys/own-modules.ts';
 import { closeWithReset } from '../sys/sockets.ts';
 import { faultText, isDialError, outcomeOfDialError } from './handshaking.ts';
 import { relayStreams } from './stream-relay.ts';
@@ -52,6 +53,7 @@ export type FromStreamThread =
 const COUNT_INTERVAL = 100;
 
 const port = parentPort as NonNullable<typeof parentPort>;
+useOwnModules();
 const post = (message: FromStreamThread): void => port.postMessage(message);
 const closing = new AbortController();
 const dialers = new Map<string, Promise<StreamDialer>>();

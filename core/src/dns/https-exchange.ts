@@ -2,7 +2,7 @@
 import type { Agent } from 'node:http';
 import type { ClientHttp2Session } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import { http2Module, httpModule } from '../sys/http-module.ts';
+import { http2Module, httpModule } from '../sys/node-modules.ts';
 import { ExchangeError, failureOf, unlessAborted } from './exchange.ts';
 import { MAX_MESSAGE_BYTES } from './message.ts';
 import { answersQuery } from './upstream-message.ts';

@@ -1,11 +1,12 @@
 /** Streams to upstreams: with the bypass mark, or through a dialer, and TLS on top. Who gets one destroys it. */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import type { Dialer, DialTarget, Handshake, Route } from '../api/dialer.ts';
 import { WeirError } from '../api/errors.ts';
 import type { Endpoint } from '../api/flow.ts';
 import { familyOf, isAddress } from '../capture/address.ts';
+import { tlsModule } from '../sys/node-modules.ts';
 import { openSocket } from '../sys/sockets.ts';
 import { ExchangeError, failureOf } from './exchange.ts';
 
@@ -166,7 +167,7 @@ function certificateFailure(error: Error): ExchangeError {
 /** TLS over a stream, which it owns from then on. @throws ExchangeError. */
 export function secure(stream: Duplex, { host, ca, alpn, signal }: SecureOptions): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
-    const socket = connectTls({
+    const socket = tlsModule().connect({
       socket: stream,
       host,
       ...(isAddress(host) ? {} : { servername: host }),

@@ -1,7 +1,9 @@
 /** What the keeper becomes when Weir died: argv is the owner. Its output goes to keeper.log in the state directory. */
 import { createLogger } from '../observe/logger.ts';
+import { useOwnModules } from '../sys/own-modules.ts';
 import { cleanUp } from './cleanup.ts';
 
+useOwnModules();
 const [, , owner = 'default'] = process.argv;
 const log = createLogger({ level: 'info', format: 'json' });
 try {

@@ -13,7 +13,7 @@ import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parseArgs } from 'node:util';
 import { pipeline } from 'node:stream/promises';
-import { httpModule } from '../../sys/http-module.ts';
+import { httpModule } from '../../sys/node-modules.ts';
 import { parseEndpoint } from './endpoint.ts';
 
 const { values } = parseArgs({
