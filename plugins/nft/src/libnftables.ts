@@ -87,9 +87,11 @@ export class LibNftables {
     this.#context = context;
     f.nft_ctx_buffer_output(context);
     f.nft_ctx_buffer_error(context);
-    f.nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_STATELESS);
-    // Some versions open their socket at the first command.
+    // Some versions open their socket at the first command. Not as JSON: up to 1.0.9 that prints a table's flags, such as
+    // "owner" of another Weir's, from memory that it has freed, and frees it once more.
     f.nft_run_cmd_from_buffer(context, 'list tables');
+    f.nft_ctx_get_output_buffer(context);
+    f.nft_ctx_output_set_flags(context, NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_STATELESS);
     for (const fd of netfilterSockets()) {
       if (before.has(fd)) continue;
       // Without it a child process would keep our owner table alive after our death.

@@ -204,7 +204,6 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
   ];
   // A mark of anybody's says that somebody else wants the packet where it goes.
   const unrouted: readonly NftStatement[] = [
-    equal(meta('oif'), 'lo'),
     equal(meta('mark'), 0),
     NEW,
     unclaimed,
@@ -254,6 +253,8 @@ export function chainsOf(input: PlanInput, sets: readonly PlacedSet[], draining:
             [claimed, marked(meta('mark'), input.numbers)],
           ]),
           base('unrouted', 'filter', 'output', MANGLE + 5, [
+            // First: it is all that nearly every packet of the host sees of this chain.
+            [differ(meta('oif'), 'lo'), RETURN],
             ...takenByAnother(input),
             [...unrouted, equal(meta('l4proto'), 'tcp'), { reject: { type: 'tcp reset' } }],
             [...unrouted, { reject: { type: 'icmpx', expr: 'no-route' } }],

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { type PlanInput, UnsupportedError } from '@weir/core';
 import {
   AF_NETLINK,
@@ -118,6 +120,18 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('the life of the nft inte
     await expect(weir.start(weir.input([WEB]))).rejects.toThrow(/exists/);
     expect(shell('nft list ruleset')).toContain('foreign');
     expect(weir.host.made).toEqual([]);
+  });
+
+  test('owner tables of others leave the heap whole: libnftables 1.0.6 frees their flag twice when it prints JSON', async () => {
+    enterFreshNamespace({ uplink: true });
+    await using weir = instance({ owner: 'other' });
+    await weir.start(weir.input([WEB]));
+    expect(shell('nft list tables')).toContain('weir_other');
+    const contexts = fileURLToPath(new URL('peers/contexts.ts', import.meta.url));
+    // mallopt(3): glibc then ends the process at the first block that is freed twice.
+    const env = { ...process.env, LD_PRELOAD: 'libc_malloc_debug.so.0', MALLOC_CHECK_: '3' };
+    const argv = ['--conditions=source', contexts, '2000'];
+    expect(execFileSync(process.execPath, argv, { env, encoding: 'utf8' })).toBe('done\n');
   });
 
   test('update: elements, swap, back again; the kernel has what the last input says', async () => {
