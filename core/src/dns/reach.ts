@@ -1,4 +1,5 @@
 /** How the host's queries get to Weir: what the configuration asks for, and what this host allows. */
+import { existsSync } from 'node:fs';
 import { ConfigurationError, WeirError } from '../api/errors.ts';
 import type { Endpoint } from '../api/flow.ts';
 import { familyOf } from '../capture/address.ts';
@@ -144,6 +145,10 @@ async function byItself(input: ReachInput): Promise<ResolvedReach> {
       return passed.length === 0 ? reach : { ...reach, reason: `${reach.reason} (${passed.join(' ')})` };
     }
     passed.push(attempt.obstacle.problem);
+  }
+  // resolv.conf(5), and the same in musl.
+  if (!existsSync(input.resolvConfPath ?? RESOLV_CONF) && nameserversOf(input.listening).includes('127.0.0.1')) {
+    passed.push('Without it programs ask 127.0.0.1, where the resolver listens, until somebody writes it.');
   }
   return { kind: 'none', reason: passed.join(' ') };
 }

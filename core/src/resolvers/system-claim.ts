@@ -97,7 +97,10 @@ export class SystemClaim {
       await host.change(hostsChange({ ...place, path: reach.path, names: this.#options.names(), report: () => {} }));
     }
     this.#reach = reach;
-    log.info({ reach: reach.kind, reason: reach.reason }, 'resolver reach');
+    const found = { reach: reach.kind, reason: reach.reason };
+    if (reach.kind === 'none' && this.#options.reach === 'auto') {
+      log.warn(found, 'nothing points this host at the resolver; weir doctor says what would');
+    } else log.info(found, 'resolver reach');
     return reach;
   }
 

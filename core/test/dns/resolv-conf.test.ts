@@ -324,6 +324,11 @@ describe('the reach', () => {
     rmSync(place.path);
     symlinkSync('/nonexistent', place.path);
     expect(await decide('auto')).toEqual({ kind: 'none', reason: expect.stringMatching(/symbolic link/) });
+    rmSync(place.path);
+    const missing = expect.stringMatching(/does not exist\. Without it programs ask 127\.0\.0\.1, where the resolver/);
+    expect(await decide('auto')).toEqual({ kind: 'none', reason: missing });
+    const elsewhere = await decide('auto', listenOn(53, '127.0.0.9'));
+    expect(elsewhere.reason).toMatch(/does not exist\.$/);
   });
 
   test('asked for by name is an error where it cannot be', async () => {
