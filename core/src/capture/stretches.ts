@@ -23,6 +23,9 @@ export function stretchesOf(rules: readonly Rule[], choices: ChoiceTable): Stret
 
 /** Each rule, the first in precedence first, colours what is still open of its ports. */
 function paint(rules: readonly Rule[], protocol: Protocol, choices: ChoiceTable): CapturePorts[] {
+  const [only] = rules;
+  if (only === undefined) return [];
+  if (rules.length === 1) return [{ protocol, first: only.first, last: only.last, choices: choices.of(rules) }];
   const bounds = [...new Set(rules.flatMap((rule) => [rule.first, rule.last + 1]))].toSorted((a, b) => a - b);
   const cellOf = new Map(bounds.map((bound, cell) => [bound, cell]));
   const open = new OpenCells(bounds.length);

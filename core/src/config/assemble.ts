@@ -33,8 +33,9 @@ function useAt(root: unknown, path: readonly PropertyKey[], name: string): reado
 export function dialerUses(root: unknown): readonly DialerUse[] {
   const named = valueAt(root, ['dialers']);
   const names = typeof named === 'object' && named !== null && !Array.isArray(named) ? Object.keys(named) : [];
-  const inline = itemsAt(root, ['services']).flatMap(([path]) => {
-    const service = String(valueAt(root, [...path, 'name']));
+  const inline = itemsAt(root, ['services']).flatMap(([path, one]) => {
+    if (valueAt(one, ['dialer']) === undefined) return [];
+    const service = String(valueAt(one, ['name']));
     return itemsAt(root, [...path, 'dialer']).flatMap(([at], i) => useAt(root, at, inlineName(service, i)));
   });
   return [...names.flatMap((name) => useAt(root, ['dialers', name], name)), ...inline];

@@ -17,6 +17,7 @@ import type { Definitions, LoadDefinitions } from './definitions.ts';
 import { MAX_DOCUMENT_BYTES, parseYaml } from './document.ts';
 import { findings as findingsOf, valueAt, type Finding } from './issues.ts';
 import type { Configuration } from './model.ts';
+import { parsePlainJson } from './plain-json.ts';
 import { collectOverrides, type Environment, type Flags } from './precedence.ts';
 import { captureFindings } from './capture-findings.ts';
 import { itemsAt, referenceFindings } from './references.ts';
@@ -124,6 +125,26 @@ async function loadDefinitions(
 const byPlace = (file: string) => (a: ConfigurationFault, b: ConfigurationFault) =>
   Number(a.file !== file) - Number(b.file !== file) || a.line - b.line || a.column - b.column;
 
+/** A document as it was read. */
+interface ReadDocument {
+  /** Absent when there is no tree; then `faults` says why. */
+  readonly root?: unknown;
+  readonly faults: readonly ConfigurationFault[];
+  readonly source: { place(finding: Finding): ConfigurationFault };
+}
+
+/** Of a document without places: nobody sees these, since what has a fault is read again with its places. */
+const NOWHERE: ReadDocument['source'] = {
+  place: ({ path, problem, allowed }) => ({
+    file: '',
+    line: 1,
+    column: 1,
+    path: path.map(String).join('.'),
+    problem,
+    allowed,
+  }),
+};
+
 /**
  * @returns the configuration, completed with defaults; `file` is absolute.
  * @throws ConfigurationError with every fault, in the order of the file; UsageError when there is no such file;
@@ -132,9 +153,24 @@ const byPlace = (file: string) => (a: ConfigurationFault, b: ConfigurationFault)
 export async function loadConfiguration(options: LoadOptions): Promise<Configuration> {
   const { file } = options;
   const read: Read = options.text === undefined ? await readConfigurationFile(file) : { text: options.text };
+  const plain = parsePlainJson(read.text);
+  if (plain !== undefined) {
+    const checked = await check(options, read, { root: plain, faults: [], source: NOWHERE });
+    if ('configuration' in checked) return checked.configuration;
+  }
+  const checked = await check(options, read, parseYaml(read.text, file));
+  if ('configuration' in checked) return checked.configuration;
+  throw refusal(file, distinct(checked.faults).toSorted(byPlace(file)));
+}
+
+async function check(
+  options: LoadOptions,
+  read: Read,
+  parsed: ReadDocument,
+): Promise<{ readonly configuration: Configuration } | { readonly faults: readonly ConfigurationFault[] }> {
+  const { file } = options;
   const absolute = resolve(file);
   const directory = dirname(absolute);
-  const parsed = parseYaml(read.text, file);
   const overrides = collectOverrides(options.flags ?? {}, options.environment ?? {});
 
   const faults: ConfigurationFault[] = [...parsed.faults];
@@ -198,9 +234,9 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
   }
 
   if (faults.length > 0 || document.value === undefined || overriding.value === undefined) {
-    throw refusal(file, distinct(faults).toSorted(byPlace(file)));
+    return { faults };
   }
-  return assemble({
+  const configuration = assemble({
     ...(options.text === undefined ? { file: absolute } : {}),
     document: document.value,
     overrides: overriding.value,
@@ -209,6 +245,7 @@ export async function loadConfiguration(options: LoadOptions): Promise<Configura
     resolverOptions,
     plugins,
   });
+  return { configuration };
 }
 
 /** Two checks may find the same thing. */

@@ -155,11 +155,13 @@ function dialerFindings(root: unknown, definitions: Definitions): readonly Findi
     checkType(path, valueAt(root, path));
   }
   const known = [...BUILT_IN_DIALERS, ...names];
+  const isKnown = new Set(known);
   for (const [servicePath] of itemsAt(root, ['services'])) {
     const uses = itemsAt(root, [...servicePath, 'dialer']);
+    if (uses.length === 0) continue;
     for (const [path, use] of uses) {
       checkType(path, use);
-      if (typeof use !== 'string' || known.includes(use)) continue;
+      if (typeof use !== 'string' || isKnown.has(use)) continue;
       const problem = `unknown dialer ${quote(use)}${didYouMean(use, known)}`;
       found.push({ path, problem, allowed: `one of ${known.join(', ')}` });
     }
@@ -261,11 +263,13 @@ function markFindings(root: unknown): readonly Finding[] {
 
 /** Lists of addresses that only say what is not meant. */
 function addressFindings(root: unknown): readonly Finding[] {
-  return itemsAt(root, ['services']).flatMap(([path]) => {
-    const addresses = itemsAt(root, [...path, 'addresses']);
-    if (addresses.length === 0) return [];
-    if (!addresses.every(([, value]) => typeof value === 'string' && /^![^\d:/]/.test(value))) return [];
-    const [at] = addresses[0] as readonly [Path, unknown];
+  const isExcluded = (value: unknown) => typeof value === 'string' && /^![^\d:/]/.test(value);
+  return itemsAt(root, ['services']).flatMap(([path, service]) => {
+    const given = valueAt(service, ['addresses']);
+    if (!(Array.isArray(given) ? given.every(isExcluded) : isExcluded(given))) return [];
+    const [first] = itemsAt(root, [...path, 'addresses']);
+    if (first === undefined) return [];
+    const [at] = first;
     const problem = 'the list says only what is not meant';
     return [{ path: at, problem, allowed: 'a name, a pattern or a prefix as well' }];
   });
@@ -274,24 +278,32 @@ function addressFindings(root: unknown): readonly Finding[] {
 /** A name has one kind of address: services that name the same pattern must agree about it. */
 function realFindings(root: unknown): readonly Finding[] {
   const kinds = new Map<string, string>();
-  return itemsAt(root, ['services']).flatMap(([service]) => {
-    const kind = valueAt(root, [...service, 'address']) === 'real' ? 'real' : 'assigned';
-    return itemsAt(root, [...service, 'addresses']).flatMap(([path, value]) => {
-      if (typeof value !== 'string' || value.startsWith('!')) return [];
+  const found: Finding[] = [];
+  for (const [path, service] of itemsAt(root, ['services'])) {
+    const kind = valueAt(service, ['address']) === 'real' ? 'real' : 'assigned';
+    const given = valueAt(service, ['addresses']);
+    for (const [place, value] of (Array.isArray(given) ? given : [given]).entries()) {
+      if (typeof value !== 'string' || value.startsWith('!')) continue;
       const pattern = value.toLowerCase().replace(/\.$/, '');
       const other = kinds.get(pattern) ?? kind;
       kinds.set(pattern, other);
-      if (other === kind) return [];
+      if (other === kind) continue;
       const problem = `"${value}" has "address: ${kind}" here and "address: ${other}" in another service`;
-      return [{ path, problem, allowed: 'the same in all services that name it' }];
-    });
-  });
+      const at = [...path, 'addresses', ...(Array.isArray(given) ? [place] : [])];
+      found.push({ path: at, problem, allowed: 'the same in all services that name it' });
+    }
+  }
+  return found;
 }
 
 /** All findings that need more than one place of the document, or the registry. */
 export function referenceFindings(root: unknown, definitions: Definitions): readonly Finding[] {
-  const services = itemsAt(root, ['services']).map(([path]) => path);
-  const at = (key: string) => services.map((path) => [[...path, key], valueAt(root, [...path, key])] as const);
+  const services = itemsAt(root, ['services']);
+  const at = (key: string) =>
+    services.flatMap(([path, service]) => {
+      const value = valueAt(service, [key]);
+      return value === undefined ? [] : [[[...path, key], value] as const];
+    });
   return [
     ...duplicates(at('name'), 'the service'),
     ...duplicates(at('listen'), 'the listener'),

@@ -5,15 +5,7 @@
 import { domainToASCII } from 'node:url';
 import type { OwnerMatch } from '../api/capture.ts';
 import type { Endpoint, Prefix } from '../api/flow.ts';
-import {
-  addressToNumber,
-  familyOf,
-  isAddress,
-  maskOf,
-  numberToAddress,
-  parsePrefix,
-  widthOf,
-} from '../capture/address.ts';
+import { addressToNumber, familyOf, isAddress, maskOf, numberToAddress, widthOf } from '../capture/address.ts';
 import type { DnsListen, PortRange, Reach, UpstreamConfiguration, UpstreamProtocol, UpstreamSource } from './model.ts';
 
 /** A value that is refused. Not for operators: the loader turns it into a placed fault. */
@@ -148,7 +140,7 @@ export function parseNetwork(text: string): Prefix {
     const v4 = `${numberToAddress(4, value & 0xffff_ffffn)}/${bits - 96}`;
     throw new ScalarFault(`${quote(text)} is an IPv4-mapped IPv6 prefix, which no packet carries`, v4);
   }
-  return parsePrefix(text);
+  return { family, address: value, length: bits };
 }
 
 /** A DNS name: lower case, without the trailing dot, international labels as punycode. */

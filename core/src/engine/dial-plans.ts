@@ -102,7 +102,9 @@ export class DialPlans {
   /** The plan of a service now; later publications go to `publish`. Replaces an earlier plan of the same id. */
   plan(id: number, service: ServiceConfiguration): readonly DialStep[] {
     this.forget(id);
-    const planned: PlannedService = { abort: new AbortController(), parts: service.dialers.map(() => []) };
+    if (service.dialers.every((name) => !this.#dialers.has(name))) return builtInSteps(service.dialers);
+    const abort = new AbortController();
+    const planned: PlannedService = { abort, parts: service.dialers.map(() => []) };
     this.#services.set(id, planned);
     let settled = false;
     for (const [place, name] of service.dialers.entries()) {
@@ -117,11 +119,11 @@ export class DialPlans {
         continue;
       }
       const publish = (routes: readonly Route[]): void => {
-        if (planned.abort.signal.aborted) return;
+        if (abort.signal.aborted) return;
         planned.parts[place] = routes.map((route) => ({ kind: dialer.kind, dialer: index, ...route }));
         if (settled) this.#publish(id, planned.parts.flat());
       };
-      dialer.routes({ name: service.name, protocols: service.protocols }, publish, planned.abort.signal);
+      dialer.routes({ name: service.name, protocols: service.protocols }, publish, abort.signal);
     }
     settled = true;
     return planned.parts.flat();
@@ -142,7 +144,22 @@ export class DialPlans {
 
 /** `direct`, `reset` and `drop` need no configuration. */
 export function builtInStep(name: string): DialStep {
-  if (name === 'reset') return { kind: 'reset', dialer: 1 };
-  if (name === 'drop') return { kind: 'drop', dialer: 2 };
-  return { kind: 'route', dialer: 0 };
+  if (name === 'reset') return RESET;
+  if (name === 'drop') return DROP;
+  return DIRECT;
 }
+
+const RESET: DialStep = { kind: 'reset', dialer: 1 };
+const DROP: DialStep = { kind: 'drop', dialer: 2 };
+const DIRECT: DialStep = { kind: 'route', dialer: 0 };
+
+/** One list for all services that do the same: thousands of them go to the workers as one. */
+function builtInSteps(names: readonly string[]): readonly DialStep[] {
+  const key = names.join(' ');
+  let steps = KNOWN_STEPS.get(key);
+  if (steps === undefined) KNOWN_STEPS.set(key, (steps = names.map(builtInStep)));
+  return steps;
+}
+
+/** Of lists of `direct`, `reset` and `drop`, of which each stands in a list once: fifteen at most. */
+const KNOWN_STEPS = new Map<string, readonly DialStep[]>();

@@ -1,6 +1,6 @@
 /** What a reload can change, what stays as it was at start, and how two configurations differ. */
 import { isExactName } from '../capture/index.ts';
-import type { Configuration } from '../config/model.ts';
+import type { Configuration, ServiceConfiguration } from '../config/model.ts';
 import type { ReloadReport } from './report.ts';
 
 /** Keys that are fixed for a run: sockets, threads, numbers and the mechanism depend on them. */
@@ -35,20 +35,44 @@ function text(value: unknown): string {
 
 /** Which services came, went or are otherwise than before. */
 export function difference(before: Configuration, after: Configuration): Omit<ReloadReport, 'generation'> {
+  const [old, now] = [byName(before.services), byName(after.services)];
   // A dialer that is written in its service has a name that stays.
-  const texts = ({ services, dialers }: Configuration): Map<string, string> =>
-    new Map(
-      services.map((service) => {
-        const used = dialers.filter(({ name }) => service.dialers.includes(name));
-        return [service.name, text([service, used])];
-      }),
-    );
-  const [old, now] = [texts(before), texts(after)];
+  const [oldDialers, dialers] = [textsOfDialers(before), textsOfDialers(after)];
+  const isAsBefore = (service: ServiceConfiguration, was: ServiceConfiguration) =>
+    isSame(service, was) && service.dialers.every((name) => oldDialers.get(name) === dialers.get(name));
+  const changed: string[] = [];
+  for (const service of after.services) {
+    const was = old.get(service.name);
+    if (was !== undefined && !isAsBefore(service, was)) changed.push(service.name);
+  }
   return {
     added: [...now.keys()].filter((name) => !old.has(name)),
-    changed: [...now].filter(([name, value]) => old.has(name) && old.get(name) !== value).map(([name]) => name),
+    changed,
     removed: [...old.keys()].filter((name) => !now.has(name)),
   };
+}
+
+/** Whether two values of plain data are equal, key by key. */
+function isSame(one: unknown, other: unknown): boolean {
+  if (Object.is(one, other)) return true;
+  if (typeof one !== 'object' || typeof other !== 'object' || one === null || other === null) return false;
+  if (Array.isArray(one)) {
+    if (!Array.isArray(other) || one.length !== other.length) return false;
+    return one.every((item, place) => isSame(item, other[place]));
+  }
+  const keys = Object.keys(one);
+  if (Array.isArray(other) || keys.length !== Object.keys(other).length) return false;
+  return keys.every((key) => isSame((one as Fields)[key], (other as Fields)[key]));
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function byName(services: readonly ServiceConfiguration[]): ReadonlyMap<string, ServiceConfiguration> {
+  return new Map(services.map((service) => [service.name, service]));
+}
+
+function textsOfDialers({ dialers }: Configuration): ReadonlyMap<string, string> {
+  return new Map(dialers.map((dialer) => [dialer.name, text(dialer)]));
 }
 
 /** Names without wildcards: they get their addresses at start. */

@@ -24,8 +24,8 @@ const MECHANISM = { id: 'tun', sources: { 4: '10.0.0.1', 6: '2001:db8::1' } } as
 const twoInputs = fc
   .tuple(captureInput, captureInput, fc.array(fc.boolean(), { minLength: 20, maxLength: 20 }))
   .map(([before, other, kept]) => {
-    const services = before.services.map((one, place) => (kept[place] === true ? one : (other.services[place] ?? one)));
-    const exclude = kept[19] === true ? before.exclude : other.exclude;
+    const services = before.services.map((one, place) => (kept[place] ? one : (other.services[place] ?? one)));
+    const exclude = kept[19] ? before.exclude : other.exclude;
     return { before, after: { ...before, services, exclude, generation: before.generation + 1 } };
   });
 
@@ -53,7 +53,7 @@ function madeOf(set: CaptureSet, inside: ReturnType<typeof parsePrefix>[]): unkn
 }
 
 /** Lists of ports and of sources in the table of the workers: equal ones may be one. */
-function lists(set: CaptureSet): { readonly ports: number; readonly sources: number } {
+function sizes(set: CaptureSet): { readonly ports: number; readonly sources: number } {
   const { portIndex, sourceIndex4, sourceIndex6 } = buildLookupTable(set, compileNames([]));
   return { ports: portIndex.length, sources: sourceIndex4.length + sourceIndex6.length };
 }
@@ -77,8 +77,8 @@ describe('a set that follows another', () => {
           const second = compileCaptureSet({ ...after, previous: first });
           const alone = compileCaptureSet(after);
           expect(madeOf(second, inside)).toEqual(madeOf(alone, inside));
-          expect(lists(second).ports).toBeLessThanOrEqual(lists(alone).ports);
-          expect(lists(second).sources).toBe(lists(alone).sources);
+          expect(sizes(second).ports).toBeLessThanOrEqual(sizes(alone).ports);
+          expect(sizes(second).sources).toBe(sizes(alone).sources);
           // And back: what is known of both may be asked for.
           const back = compileCaptureSet({ ...before, previous: second });
           expect(madeOf(back, inside)).toEqual(madeOf(compileCaptureSet(before), inside));
