@@ -1,7 +1,7 @@
 /**
  * npm run build, second half: what `tsc -b` compiled is made into few files, `bundle/` beside `dist/` in each package, with the
  * packages that core depends on inside. A start resolves and evaluates a tenth of the modules then, which is half of its time.
- * `bin/weir.js` takes the bundle unless `tsc -b` has been at work since; see core/src/registry/own-modules.ts.
+ * `bin/weir.js` takes the bundle unless `tsc -b` has been at work since; see core/src/sys/own-modules.ts.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix, relative } from 'node:path';

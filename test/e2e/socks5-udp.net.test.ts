@@ -88,7 +88,7 @@ describe.skipIf(requires('namespaces', 'nft'))('udp through socks5', () => {
       ).toBe(true);
       expect(ended.filter(({ name }) => name === 'only-there.internal').length).toBe(5);
       // With the sessions their control connections are gone.
-      expect(openDescriptors(weir.process.pid)).toBeLessThanOrEqual(before);
+      await expect.poll(() => openDescriptors(weir.process.pid), { timeout: 5000 }).toBeLessThanOrEqual(before);
       expect(await scene.client.check(['ss', '-Htn', 'state', 'established', 'dport = :1080'])).toBe('');
     },
   );

@@ -188,7 +188,8 @@ describe.skipIf(requires('namespaces', 'nft'))('socks5', () => {
         expect(report.ms).toBeLessThan(5000);
         const service = `fault-${index}`;
         const last = async () => (await weir.admin.recentFlows(100)).findLast((flow) => flow.service === service);
-        await expect.poll(async () => (await last())?.outcome, { message: `${mode} ${argument}` }).toBe(outcome);
+        const message = `${mode} ${argument}`;
+        await expect.poll(async () => (await last())?.outcome, { message, timeout: 5000 }).toBe(outcome);
       }
       expect(residentBytes(weir.process.pid) - before).toBeLessThan(16 * 2 ** 20);
       expect((await weir.admin.flows(100)).length).toBe(0);
