@@ -2,7 +2,7 @@
  * One splice worker as control sees it: the thread, its shared memory, and what to do when the thread dies. A thread that
  * dies takes no descriptor with it: its flows are reset and everything it had open is closed by the ledger.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { FIRST_SERVICE } from '../api/capture.ts';
 import type { Family } from '../api/flow.ts';
 import type { BoundPoint } from '../api/point.ts';
@@ -41,13 +41,13 @@ import {
 } from './flow-slab.ts';
 import type { FromWorker, ToWorker, WorkerData, WorkerLimits, WorkerPoint, WorkerTimeouts } from './messages.ts';
 import { RecordRing } from './record-ring.ts';
+import { startThread } from './thread-start.ts';
 
 const UNSPECIFIED = { 4: '0.0.0.0', 6: '::' } as const;
 
 /** Ended flows that may wait for control; at 10,000 a second and a look every 50 ms there are 500. */
 const RECORDS = 8192;
 
-const ENTRY = new URL(`./worker-thread.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url);
 const wakeValue = new BigInt64Array([1n]);
 
 export interface WorkerSettings {
@@ -121,7 +121,7 @@ export class WorkerHandle {
       limits: this.settings.limits,
       timeouts: this.settings.timeouts,
     };
-    const thread = new Worker(ENTRY, { workerData: data, name: `weir-splice-${this.settings.index}` });
+    const thread = startThread(this.settings.index, data);
     this.#thread = thread;
     this.#expectedExit = false;
     let failure: Error | undefined;

@@ -3,6 +3,7 @@ import { ConfigurationError } from '../../api/errors.ts';
 import type { Logger } from '../../api/logger.ts';
 import { faultText } from '../../config/fault-text.ts';
 import type { Configuration } from '../../config/model.ts';
+import { prepareThread } from '../../dataplane/thread-start.ts';
 import type { SelectionReport, StatusReport } from '../../engine/report.ts';
 import { type AdjustableLogger, createLogger } from '../../observe/logger.ts';
 import { configurationReader, type GivenOptions } from '../configuration.ts';
@@ -90,6 +91,8 @@ export async function run(
   start: StartEngine = startWeir,
   adjust: (configuration: Configuration) => Configuration = (configuration) => configuration,
 ): Promise<number> {
+  // It becomes ready while the rest loads.
+  if (start === startWeir) prepareThread();
   const reader = await configurationReader(context, file, options);
   const read = async () => adjust(await reader.read());
   const configuration = await read();
