@@ -31,6 +31,9 @@ const ENTRIES = {
 /** Native code finds its own files; the packages of Weir find each other by name. */
 const OUTSIDE = [/^koffi$/, /^@weir\//];
 
+/** Warnings of a bundle that would not run; others are about its size. */
+const BROKEN = new Set(['UNRESOLVED_IMPORT', 'IMPORT_IS_UNDEFINED', 'SOURCEMAP_BROKEN']);
+
 const NOTICES = 'THIRD-PARTY-NOTICES';
 
 /** `import.meta.url` of a module: kept through the bundling by a name that nothing else has. */
@@ -100,7 +103,7 @@ async function bundle(workspace) {
     external: OUTSIDE,
     plugins: [moduleUrls(dist)],
     onLog(level, log) {
-      if (level === 'warn') throw new Error(`${workspace}: ${log.message}`);
+      if (level === 'warn' && BROKEN.has(log.code)) throw new Error(`${workspace}: ${log.message}`);
     },
   });
   const { output } = await build.generate({
@@ -111,6 +114,12 @@ async function bundle(workspace) {
     chunkFileNames: 'chunks/[name].js',
   });
   await build.close();
+  // An entry that waits for what it runs must not be waited for by it.
+  const programs = output.filter((file) => file.isEntry && file.exports.length === 0).map(({ fileName }) => fileName);
+  for (const { fileName, imports = [] } of output) {
+    const program = imports.find((each) => programs.includes(each));
+    if (program !== undefined) throw new Error(`${workspace}: ${fileName} imports the program ${program}`);
+  }
   const target = join(directory, 'bundle');
   const made = `${target}.new`;
   rmSync(made, { recursive: true, force: true });
