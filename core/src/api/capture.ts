@@ -81,7 +81,10 @@ export interface Canary {
 export interface CaptureSet {
   /** Grows with each change of the set within one run. */
   readonly generation: number;
-  /** One per distinct prefix, sorted by family, address, then length. */
+  /**
+   * One per distinct prefix, sorted by family, address, then length. A row that says what it said in the set before is
+   * the same object, so that what was made of it can be kept by it. Never changed.
+   */
   readonly rows: readonly CaptureRow[];
   readonly scopes: CaptureScopes;
   readonly owners: CaptureOwners;
