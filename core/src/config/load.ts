@@ -18,7 +18,6 @@ import { MAX_DOCUMENT_BYTES, parseYaml } from './document.ts';
 import { findings as findingsOf, valueAt, type Finding } from './issues.ts';
 import type { Configuration } from './model.ts';
 import { parsePlainJson } from './plain-json.ts';
-import { parsePlainYaml } from './plain-yaml.ts';
 import { collectOverrides, type Environment, type Flags } from './precedence.ts';
 import { captureFindings } from './capture-findings.ts';
 import { itemsAt, referenceFindings } from './references.ts';
@@ -154,7 +153,7 @@ const NOWHERE: ReadDocument['source'] = {
 export async function loadConfiguration(options: LoadOptions): Promise<Configuration> {
   const { file } = options;
   const read: Read = options.text === undefined ? await readConfigurationFile(file) : { text: options.text };
-  const plain = parsePlainJson(read.text) ?? parsePlainYaml(read.text);
+  const plain = parsePlainJson(read.text);
   if (plain !== undefined) {
     const checked = await check(options, read, { root: plain, faults: [], source: NOWHERE });
     if ('configuration' in checked) return checked.configuration;
