@@ -10,12 +10,16 @@ import { addClientAddress } from './steering.ts';
 async function original(stage: Stage, keepsSource = true): Promise<void> {
   await stage.udp('upstream', upstreamEndpoints());
   const weir = await stage.weir({ services: udpServices(), timeouts: { 'udp-idle': '1s' } });
-  for (const [index, side] of SIDES.entries()) {
-    for (const connected of [false, true]) {
-      const target = `${side.capturedHost}:7000`;
-      assert.equal(await server(stage, target, { connected }), 'upstream');
-      const record = (await weir.ended(2 * index + (connected ? 2 : 1))).at(-1);
-      assert.ok(record);
+  const clients = SIDES.flatMap(({ capturedHost }) =>
+    [false, true].map((connected) => server(stage, `${capturedHost}:7000`, { connected })),
+  );
+  assert.deepEqual(await Promise.all(clients), ['upstream', 'upstream', 'upstream', 'upstream']);
+  const records = await weir.ended(4);
+  assert.equal(records.length, 4);
+  for (const side of SIDES) {
+    const own = records.filter(({ original: { address } }) => address === side.captured);
+    assert.equal(own.length, 2);
+    for (const record of own) {
       assert.deepEqual(record.original, { address: side.captured, port: 7000 });
       assert.equal(record.source.address === stage.source(side), keepsSource, `the source is ${record.source.address}`);
       assert.deepEqual(record.upstream, { address: side.upstream, port: 9000 });
@@ -69,20 +73,22 @@ async function apart(stage: Stage): Promise<void> {
 async function idleEnds(stage: Stage): Promise<void> {
   await stage.udp('upstream', upstreamEndpoints());
   const weir = await stage.weir({ services: udpServices(), timeouts: { 'udp-idle': '1s' } });
-  for (const side of SIDES) {
-    const clients = await heldClients(stage, [`${side.capturedHost}:7000`], 3);
-    const before = await clients.again();
-    const deadline = Date.now() + 10_000;
-    while ((await weir.admin.flows(10)).length > 0) {
-      assert.ok(Date.now() < deadline, 'silent sessions end');
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    // The same client is a new session, also where the kernel still remembers the old one.
-    const after = await clients.again();
-    const ports = (answers: typeof before) => answers.map(([answer]) => answer?.source.port);
-    for (const [place, port] of ports(after).entries()) assert.notEqual(port, ports(before)[place]);
-    await clients.process[Symbol.asyncDispose]();
+  const clients = await Promise.all(SIDES.map((side) => heldClients(stage, [`${side.capturedHost}:7000`], 3)));
+  const ports = async () => {
+    const answers = await Promise.all(clients.map((each) => each.again()));
+    return answers.flat().map(([answer]) => answer?.source.port);
+  };
+  const before = await ports();
+  const deadline = Date.now() + 10_000;
+  while ((await weir.admin.flows(10)).length > 0) {
+    assert.ok(Date.now() < deadline, 'silent sessions end');
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
+  // The same client is a new session, also where the kernel still remembers the old one.
+  const after = await ports();
+  for (const [place, port] of after.entries()) assert.notEqual(port, before[place]);
+  assert.equal(after.length, 6);
+  for (const each of clients) await each.process[Symbol.asyncDispose]();
   for (const { outcome, protocol } of await weir.ended(6)) {
     assert.deepEqual({ outcome, protocol }, { outcome: 'closed', protocol: 'udp' });
   }
