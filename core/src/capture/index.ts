@@ -9,7 +9,7 @@ export {
   STATIC_EXCLUSIONS,
 } from './compile.ts';
 export { decide, type Explanation, explain, explainPorts } from './decide.ts';
-export { type Box, type BoxOptions, steeredBoxes, steeredPrefixes } from './intervals.ts';
+export { type Box, type BoxOptions, boxesByRegion, steeredBoxes, steeredPrefixes } from './intervals.ts';
 export { buildLookupTable } from './lookup-build.ts';
 export { LookupTable, type LookupTableData } from './lookup-table.ts';
 export { isExactName } from './name-pattern.ts';

@@ -48,12 +48,12 @@ export interface BoxOptions {
 export function steeredBoxes(set: CaptureSet, family: Family, options: BoxOptions = {}): readonly Box[] {
   const { inside, outside, perDecision = false } = options;
   const faces = new FaceTable(family, perDecision);
-  const whole = KNOWN.under(`${family}${perDecision}`, ({ rows }) => boxesOf(cutDestinations(rows, family), faces));
+  const whole = knownBoxes(faces);
   const within = inside && new Mask(inside, family);
   const without = outside && new Mask(outside, family);
+  const all = regionsOf(set, family);
   const boxes: Box[] = [];
-  for (const region of regionsOf(set, family)) {
-    if (within?.touches(region) === false) continue;
+  for (const region of within ? within.touched(all) : all) {
     const own =
       within || without?.touches(region)
         ? boxesOf(cutOut(cutDestinations(region.rows, family), within, without), faces)
@@ -61,6 +61,23 @@ export function steeredBoxes(set: CaptureSet, family: Family, options: BoxOption
     for (const box of own) boxes.push(box);
   }
   return boxes;
+}
+
+/**
+ * {@link steeredBoxes} region by region: together, those of all regions of a set are those of the set. Boxes of a region
+ * that is kept are the same objects.
+ */
+export function boxesByRegion(family: Family): (region: Region) => readonly Box[] {
+  return knownBoxes(new FaceTable(family));
+}
+
+function knownBoxes(faces: FaceTable): (region: Region) => readonly Box[] {
+  const { family, perDecision } = faces;
+  return KNOWN.under(`${family}${perDecision}`, ({ rows, first, last }) => {
+    const [only] = rows;
+    if (only !== undefined && rows.length === 1) return faces.boxesOn(first, last, only.ports);
+    return boxesOf(cutDestinations(rows, family), faces);
+  });
 }
 
 /** Boxes of whole regions. */
@@ -76,7 +93,7 @@ function boxesOf(segments: Segments, faces: FaceTable): readonly Box[] {
     if (box) box.lastAddress = lastAddress;
     standing.delete(face);
   };
-  let before: readonly number[] = [];
+  let before = NO_FACES;
   for (const { first, value } of segments) {
     const now = faces.of(value);
     if (now === before) continue;
@@ -124,6 +141,18 @@ function cutOut(segments: Segments, within: Mask | undefined, without: Mask | un
   return without ? masked(inner, without.segments, false, NO_PORTS) : inner;
 }
 
+/** The place of the last one that begins at or before an address; 0 where there is none. */
+function lastAtOrBefore(all: ReadonlyArray<{ readonly first: bigint }>, address: bigint): number {
+  let low = 0;
+  let high = all.length;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if ((all[middle] as { readonly first: bigint }).first <= address) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
 /** Prefixes of one family as a mask. */
 class Mask {
   readonly segments: ReadonlyArray<Segment<boolean>>;
@@ -132,21 +161,32 @@ class Mask {
     this.segments = prefixSegments(prefixes, family);
   }
 
+  /** Those that have any address in it, ascending. */
+  touched(regions: readonly Region[]): readonly Region[] {
+    const found = new Set<Region>();
+    for (const [place, { first, value }] of this.segments.entries()) {
+      if (!value) continue;
+      const end = this.segments[place + 1]?.first;
+      for (let at = lastAtOrBefore(regions, first); at < regions.length; at++) {
+        const region = regions[at] as Region;
+        if (end !== undefined && region.first >= end) break;
+        if (region.last >= first) found.add(region);
+      }
+    }
+    return [...found];
+  }
+
   /** Whether any address of the region is in it. */
   touches({ first, last }: Region): boolean {
-    let low = 0;
-    let high = this.segments.length;
-    // The last segment that begins at or before the region.
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      if ((this.segments[middle] as Segment<boolean>).first <= first) low = middle;
-      else high = middle;
-    }
+    const low = lastAtOrBefore(this.segments, first);
     if (this.segments[low]?.value === true) return true;
     const next = this.segments[low + 1];
     return next !== undefined && next.first <= last;
   }
 }
+
+/** One array, so that it can be compared. */
+const NO_FACES: readonly number[] = [];
 
 /** A box without its addresses. */
 type Face = Omit<Box, 'firstAddress' | 'lastAddress'>;
@@ -155,8 +195,8 @@ type Face = Omit<Box, 'firstAddress' | 'lastAddress'>;
 class FaceTable {
   readonly faces: Face[] = [];
   readonly lastOfSpace: bigint;
-  readonly #family: Family;
-  readonly #perDecision: boolean;
+  readonly family: Family;
+  readonly perDecision: boolean;
   readonly #byKey = new Map<string, number>();
   readonly #lists = new Map<readonly CapturePorts[], readonly number[]>();
   readonly #sources = new Map<Choices, SourceSet>();
@@ -164,10 +204,10 @@ class FaceTable {
   readonly #differences = new Map<readonly number[], Map<readonly number[], Difference>>();
 
   constructor(family: Family, perDecision = false) {
-    this.#family = family;
+    this.family = family;
     this.lastOfSpace = (1n << BigInt(widthOf(family))) - 1n;
-    this.#perDecision = perDecision;
-    this.#lists.set(NO_PORTS, []);
+    this.perDecision = perDecision;
+    this.#lists.set(NO_PORTS, NO_FACES);
   }
 
   /** Ascending. */
@@ -194,6 +234,15 @@ class FaceTable {
     list.sort((a, b) => a - b);
     this.#lists.set(stretches, list);
     return list;
+  }
+
+  /** One row's boxes. */
+  boxesOn(firstAddress: bigint, lastAddress: bigint, ports: readonly CapturePorts[]): readonly Box[] {
+    return this.difference(NO_FACES, this.of(ports)).begun.map((face) => ({
+      firstAddress,
+      lastAddress,
+      ...(this.faces[face] as Face),
+    }));
   }
 
   difference(before: readonly number[], now: readonly number[]): Difference {
@@ -236,11 +285,11 @@ class FaceTable {
   #sourcesOf(choices: Choices): SourceSet {
     const known = this.#sources.get(choices);
     if (known) return known;
-    const intervals = steeredSources(choices, this.#family, this.#perDecision);
+    const intervals = steeredSources(choices, this.family, this.perDecision);
     const key = intervals.map(({ first, last, decision = '' }) => `${first}-${last}>${decision}`).join(' ');
     let sources = this.#sourceSets.get(key);
     if (!sources) {
-      const all = (1n << BigInt(widthOf(this.#family))) - 1n;
+      const all = (1n << BigInt(widthOf(this.family))) - 1n;
       const any = intervals[0]?.first === 0n && intervals[0].last === all;
       this.#sourceSets.set(key, (sources = { intervals, any }));
     }

@@ -9,6 +9,7 @@ import { type NetlinkRequest, settleAll, withRouteSocket } from '../sys/netlink/
 import {
   deliveryTable,
   describeRoute,
+  fallbackRoutes,
   fallbackTable,
   routeKey,
   tproxyFamilies,
@@ -119,11 +120,11 @@ export class LiveTproxyRouting {
 
   /** Makes nothing yet. */
   constructor(input: PlanInput) {
-    const { rules, delivery, fallback } = tproxyRouting(input);
+    const { rules, delivery } = tproxyRouting(input);
     this.#input = input;
     this.#rules = rules;
     this.#delivery = delivery;
-    this.#fallback = byKey(fallback);
+    this.#fallback = fallbackRoutes(input);
   }
 
   /** What `start` makes, in order: routes, then rules, so that nothing is sent where it cannot arrive. */
@@ -151,7 +152,7 @@ export class LiveTproxyRouting {
    * @returns the way back, for when steering it failed, and the way on, for when it worked.
    */
   prepare(input: PlanInput): { undo(): void; commit(): void } {
-    const wanted = byKey(tproxyRouting(input).fallback);
+    const wanted = fallbackRoutes(input);
     const have = this.#fallback;
     const news = difference(wanted, have).filter(([key]) => !this.#retired.has(key));
     const living = news.some(([, route]) => route.type === 'throw')
@@ -304,18 +305,9 @@ function difference(
   return only;
 }
 
-function byKey(routes: readonly Route[]): Map<string, Route> {
-  const routesByKey = new Map<string, Route>();
-  for (const route of routes) {
-    let key = keys.get(route);
-    if (key === undefined) keys.set(route, (key = routeKey(route)));
-    routesByKey.set(key, route);
-  }
-  return routesByKey;
+function byKey(routes: readonly Route[]): ReadonlyMap<string, Route> {
+  return new Map(routes.map((route) => [routeKey(route), route]));
 }
-
-/** Routes of what has not changed are the same objects from one update to the next. */
-const keys = new WeakMap<Route, string>();
 
 function addition(route: Route): NetlinkRequest {
   return routeAddition(route, 'lo');

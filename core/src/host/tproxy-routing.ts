@@ -54,7 +54,6 @@ export function tproxyRouting(input: PlanInput): TproxyRouting {
   const protocol = numbers.protocolId;
   const rules: RoutingRule[] = [];
   const delivery: Route[] = [];
-  const fallback: Route[] = [];
   for (const family of tproxyFamilies(input)) {
     delivery.push({
       type: 'local',
@@ -79,15 +78,21 @@ export function tproxyRouting(input: PlanInput): TproxyRouting {
       iif: 'lo',
       protocol,
     });
-    for (const route of fallbackRoutes(input, family)) fallback.push(route);
   }
-  return { rules, delivery, fallback };
+  return { rules, delivery, fallback: [...fallbackRoutes(input).values()] };
+}
+
+/** The routes of the second table by their keys; see {@link routeKey}. */
+export function fallbackRoutes(input: PlanInput): Map<string, Route> {
+  const routes = new Map<string, Route>();
+  if (input.set.scopes.output) for (const family of tproxyFamilies(input)) addFallback(routes, input, family);
+  return routes;
 }
 
 /** Routes of whole regions: what is the same as before are the same objects. */
-const KNOWN = new RegionMemo<readonly Route[]>();
+const KNOWN = new RegionMemo<ReadonlyArray<readonly [key: string, route: Route]>>();
 
-function fallbackRoutes(input: PlanInput, family: Family): readonly Route[] {
+function addFallback(routes: Map<string, Route>, input: PlanInput, family: Family): void {
   const { numbers, facts, set } = input;
   const protocol = numbers.protocolId;
   const table = fallbackTable(input);
@@ -100,18 +105,15 @@ function fallbackRoutes(input: PlanInput, family: Family): readonly Route[] {
   const isElsewhere = ({ prefix }: CaptureRow) =>
     !(prefix.length === widthOf(family) && own.has(prefix.address)) &&
     !LOOPBACK.some((loopback) => prefixContains(loopback, family, prefix.address));
-  const routesOf = KNOWN.under(
-    [family, table, protocol, source.source, ...protocols, ...own].join(' '),
-    ({ rows }): readonly Route[] =>
-      reach(rows.filter(isElsewhere), protocols).map(({ destination, steered }) =>
-        steered
-          ? { type: 'unicast', destination, table, device: LOOPBACK_IFINDEX, ...source, protocol }
-          : { type: 'throw', destination, table, protocol },
-      ),
+  const routesOf = KNOWN.under([family, table, protocol, source.source, ...protocols, ...own].join(' '), ({ rows }) =>
+    reach(rows.filter(isElsewhere), protocols).map(({ destination, steered }) => {
+      const route: Route = steered
+        ? { type: 'unicast', destination, table, device: LOOPBACK_IFINDEX, ...source, protocol }
+        : { type: 'throw', destination, table, protocol };
+      return [routeKey(route), route] as const;
+    }),
   );
-  const routes: Route[] = [];
-  for (const region of regionsOf(set, family)) for (const route of routesOf(region)) routes.push(route);
-  return routes;
+  for (const region of regionsOf(set, family)) for (const [key, route] of routesOf(region)) routes.set(key, route);
 }
 
 function protocolsOf(input: PlanInput, family: Family): ReadonlySet<Protocol> {

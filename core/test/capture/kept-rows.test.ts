@@ -4,6 +4,7 @@ import type { CaptureSet } from '../../src/api/capture.ts';
 import type { PlanInput } from '../../src/api/interceptor.ts';
 import { parsePrefix, prefixBounds } from '../../src/capture/address.ts';
 import {
+  boxesByRegion,
   buildLookupTable,
   compileCaptureSet,
   compileNames,
@@ -153,6 +154,7 @@ describe('regions', () => {
           const set = compileCaptureSet(input);
           for (const family of FAMILIES) {
             const regions = regionsOf(set, family);
+            expect(regions.flatMap(boxesByRegion(family))).toEqual(steeredBoxes(set, family));
             expect(regions.flatMap(({ rows }) => rows)).toEqual(set.rows.filter((row) => row.prefix.family === family));
             for (const [place, { first, last, rows }] of regions.entries()) {
               const bounds = rows.map((row) => prefixBounds(row.prefix));

@@ -48,7 +48,9 @@ function inPlace(table: string, old: PlacedSet, wanted: ElementSet): SetChange |
   });
   const target = shards.toSorted((a, b) => a.elements.size - b.elements.size)[0];
   if (!target || target.elements.size + added.length > SHARD_SIZE + SLACK) return undefined;
-  const filled = { ...target, elements: new Map([...target.elements, ...added]) };
+  const elements = new Map(target.elements);
+  for (const [key, box] of added) elements.set(key, box);
+  const filled = { ...target, elements };
   // Deletions first: what is added may overlap what goes.
   const additions = changeElements(
     table,

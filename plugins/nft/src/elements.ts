@@ -5,6 +5,7 @@
 import {
   addressToNumber,
   type Box,
+  boxesByRegion,
   type Canary,
   type CaptureSet,
   type Family,
@@ -12,6 +13,8 @@ import {
   parsePrefix,
   type Prefix,
   type Protocol,
+  RegionMemo,
+  regionsOf,
   steeredBoxes,
   widthOf,
 } from '@weir/core';
@@ -80,17 +83,8 @@ export function elementOf(family: Family, box: Box): NftExpression {
   };
 }
 
-/** Boxes of what has not changed are the same objects from one update to the next. */
-const keys = new WeakMap<Box, string>();
-
-function boxKey(family: Family, box: Box): string {
-  let key = keys.get(box);
-  if (key === undefined) keys.set(box, (key = keyText(family, box)));
-  return key;
-}
-
 // `elementKey(elementOf(family, box))` without making the element.
-function keyText(family: Family, { firstAddress, lastAddress, protocol, firstPort, lastPort, sources }: Box): string {
+function boxKey(family: Family, { firstAddress, lastAddress, protocol, firstPort, lastPort, sources }: Box): string {
   const ports = firstPort === lastPort ? `${firstPort}` : `${firstPort}-${lastPort}`;
   const from = sources ? `${addressText(family, ...sources)} . ` : '';
   return `${from}${addressText(family, firstAddress, lastAddress)} . ${protocol} . ${ports}`;
@@ -129,6 +123,20 @@ export interface ElementInput {
   readonly owners: boolean;
 }
 
+type Entry = readonly [key: string, box: Box];
+
+/** Elements of whole regions: what is the same as before are the same objects. */
+const KNOWN = new RegionMemo<readonly Entry[]>();
+
+/** All elements of a family with their keys, ascending. */
+function* steeredEntries(set: CaptureSet, family: Family): Generator<readonly Entry[]> {
+  const boxesOf = boxesByRegion(family);
+  const entriesOf = KNOWN.under(String(family), (region) =>
+    boxesOf(region).map((box): Entry => [boxKey(family, box), box]),
+  );
+  for (const region of regionsOf(set, family)) yield entriesOf(region);
+}
+
 /** All sets that are not empty, in a fixed order. */
 export function elementSets({ set, ownAddresses, networks, owners }: ElementInput): readonly ElementSet[] {
   const inside = [...LOOPBACK, ...ownAddresses.map(parsePrefix)];
@@ -136,28 +144,29 @@ export function elementSets({ set, ownAddresses, networks, owners }: ElementInpu
   for (const family of [4, 6] as const) {
     const protocols = new Set(networks.filter((n) => n.family === family).map((n) => n.protocol));
     if (protocols.size === 0) continue;
-    const steered = (boxes: readonly Box[]) => boxes.filter((box) => protocols.has(box.protocol));
+    // What an earlier set holds never reaches a later one.
     const before = new Set<string>();
-    const add = (kind: SetKind, limited: boolean, boxes: readonly Box[]) => {
-      const elements = new Map<string, Box>();
-      for (const box of boxes) {
-        if ((box.sources !== undefined) !== limited) continue;
-        const key = boxKey(family, box);
-        // What an earlier set holds never reaches a later one.
-        if (!before.has(key)) elements.set(key, box);
-      }
+    const isFor = (key: string, { protocol }: Box) => protocols.has(protocol) && !before.has(key);
+    const add = (kind: SetKind, limited: boolean, elements: ElementSet['elements']) => {
       if (kind === 'own' || kind === 'canary') for (const key of elements.keys()) before.add(key);
       if (elements.size > 0) sets.push({ kind, family, limited, elements });
     };
+    const entries = (boxes: readonly Box[]) =>
+      boxes.map((box): Entry => [boxKey(family, box), box]).filter((entry) => isFor(...entry));
     if (owners) {
-      add('canary', false, steered(set.canaries.filter((canary) => canary.family === family).map(canaryBox)));
+      const canaries = set.canaries.filter((canary) => canary.family === family).map(canaryBox);
+      add('canary', false, new Map(entries(canaries)));
     }
-    const own = steered(steeredBoxes(set, family, { inside }));
-    add('own', false, own);
-    add('own', true, own);
-    const all = steered(steeredBoxes(set, family));
-    add('any', false, all);
-    add('src', true, all);
+    const own = entries(steeredBoxes(set, family, { inside }));
+    add('own', false, new Map(own.filter(([, { sources }]) => sources === undefined)));
+    add('own', true, new Map(own.filter(([, { sources }]) => sources !== undefined)));
+    const any = new Map<string, Box>();
+    const src = new Map<string, Box>();
+    for (const some of steeredEntries(set, family)) {
+      for (const [key, box] of some) if (isFor(key, box)) (box.sources === undefined ? any : src).set(key, box);
+    }
+    add('any', false, any);
+    add('src', true, src);
   }
   return sets;
 }
