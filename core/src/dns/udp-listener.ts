@@ -87,8 +87,8 @@ export class UdpListener {
   }
 
   /**
-   * Sends with one system call; dgram's `send` makes three objects and waits a tick, which is a fifth of the time that an
-   * answer takes. What it refuses is left to dgram, which waits until there is room and tells the reason of a failure.
+   * Sends with one system call; dgram's `send` looks the address up, makes objects and waits a tick before it does. What the
+   * kernel refuses is left to dgram, which waits until there is room and tells the reason of a failure.
    */
   #sendNow(bytes: Buffer, { address, port }: RemoteInfo): boolean {
     if (address !== this.#clientAddress) {
