@@ -23,16 +23,17 @@ const RESOLV_CONF = '# by hand\nsearch example.net\nnameserver 10.1.0.1\n';
 
 async function settles(stage: Stage, before: string, what: string): Promise<void> {
   const until = Date.now() + 10_000;
+  // Who cleans up ends when it is done; to look at the host meanwhile takes longer than that.
+  while (stage.host.processes().length > 0) {
+    assert.ok(Date.now() < until, `${what}: processes are left: ${stage.host.processes().map(commandLine).join('; ')}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   let now = await stage.host.state();
   while (now !== before && Date.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 100));
     now = await stage.host.state();
   }
   assert.equal(now, before, what);
-  while (stage.host.processes().length > 0) {
-    assert.ok(Date.now() < until, `${what}: processes are left: ${stage.host.processes().map(commandLine).join('; ')}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }
 
 function commandLine(pid: number): string {
