@@ -3,7 +3,7 @@ import type { Family } from '../api/flow.ts';
 import type { HostChange, HostNumbers } from '../api/host.ts';
 import type { Drift, PlanInput } from '../api/interceptor.ts';
 import { formatPrefix, prefixContains } from '../capture/address.ts';
-import { listRoutes, type Route, routeAddition, routeRemoval } from '../sys/netlink/route.ts';
+import { type ListedRoute, listRoutes, type Route, routeAddition, routeRemoval } from '../sys/netlink/route.ts';
 import { formatRule, listRules, type RoutingRule, ruleAddition, ruleRemoval } from '../sys/netlink/rule.ts';
 import { type NetlinkRequest, settleAll, withRouteSocket } from '../sys/netlink/socket.ts';
 import {
@@ -112,7 +112,7 @@ export function cleanUpTproxyRouting(numbers: HostNumbers, note: (what: string) 
 export class LiveTproxyRouting {
   #input: PlanInput;
   readonly #rules: readonly RoutingRule[];
-  readonly #delivery: readonly Route[];
+  readonly #delivery: ReadonlyMap<string, Route>;
   /** What is wanted in the second table, by key. */
   #fallback: ReadonlyMap<string, Route>;
   /** What is still there and no longer wanted, oldest first; of other keys. */
@@ -123,7 +123,7 @@ export class LiveTproxyRouting {
     const { rules, delivery } = tproxyRouting(input);
     this.#input = input;
     this.#rules = rules;
-    this.#delivery = delivery;
+    this.#delivery = new Map(delivery.map((route) => [routeKey(route), route]));
     this.#fallback = fallbackRoutes(input);
   }
 
@@ -226,9 +226,7 @@ export class LiveTproxyRouting {
     return this.#scopes().map(({ family, table }) => ({
       family,
       table,
-      routes: [...this.#delivery, ...this.#fallback.values()].filter(
-        (route) => route.destination.family === family && route.table === table,
-      ),
+      routes: Array.from(this.#expected(family, table), ([, route]) => route),
     }));
   }
 
@@ -238,9 +236,21 @@ export class LiveTproxyRouting {
     );
   }
 
-  #expectedRoutes(family: Family, table: number): ReadonlyMap<string, Route> {
-    const all = [...this.#delivery, ...this.#retired.values(), ...this.#fallback.values()];
-    return byKey(all.filter((route) => route.destination.family === family && route.table === table));
+  /** Delivery, retired and wanted routes of one table, by key. Not copied: there can be a hundred thousand. */
+  *#expected(family: Family, table: number): Generator<readonly [key: string, route: Route]> {
+    for (const routes of this.#byKey()) {
+      for (const entry of routes) {
+        if (entry[1].destination.family === family && entry[1].table === table) yield entry;
+      }
+    }
+  }
+
+  #isExpected(key: string): boolean {
+    return this.#byKey().some((routes) => routes.has(key));
+  }
+
+  #byKey(): ReadonlyArray<ReadonlyMap<string, Route>> {
+    return [this.#delivery, this.#retired, this.#fallback];
   }
 
   #ruleDrift(): readonly Drift[] {
@@ -261,19 +271,25 @@ export class LiveTproxyRouting {
   #routeDrift(): readonly Drift[] {
     return withRouteSocket((socket) =>
       this.#scopes().flatMap(({ family, table }): readonly Drift[] => {
-        const expected = this.#expectedRoutes(family, table);
-        const found = new Map(listRoutes(socket, family, table).map((route) => [routeKey(route), route]));
-        const lost = [...expected].filter(([key]) => !found.has(key));
-        const extra = [...found].filter(([key]) => !expected.has(key));
+        const found = new Map<string, ListedRoute>();
+        for (const route of listRoutes(socket, family, table)) found.set(routeKey(route), route);
+        let expected = 0;
+        const lost: Route[] = [];
+        for (const [key, route] of this.#expected(family, table)) {
+          expected++;
+          if (!found.has(key)) lost.push(route);
+        }
+        const extra: ListedRoute[] = [];
+        for (const [key, route] of found) if (!this.#isExpected(key)) extra.push(route);
         if (lost.length === 0 && extra.length === 0) return [];
         const sample = [
-          ...lost.map(([, route]) => `without ${describeRoute(route)}`),
-          ...extra.map(([, { type, destination }]) => `with ${type} ${formatPrefix(destination)}`),
+          ...lost.map((route) => `without ${describeRoute(route)}`),
+          ...extra.map(({ type, destination }) => `with ${type} ${formatPrefix(destination)}`),
         ].slice(0, 3);
         return [
           {
             object: tableNameOf(family, table),
-            expected: `${expected.size} routes`,
+            expected: `${expected} routes`,
             found: `${found.size} routes (${sample.join(', ')})`,
           },
         ];
@@ -283,13 +299,12 @@ export class LiveTproxyRouting {
 
   #repairTable(family: Family, table: number): void {
     withRouteSocket((socket) => {
-      const expected = this.#expectedRoutes(family, table);
       const found = listRoutes(socket, family, table);
-      const extra = found.filter((route) => !expected.has(routeKey(route)));
+      const extra = found.filter((route) => !this.#isExpected(routeKey(route)));
       const removals = extra.map((route) => routeRemoval(route, 'lo'));
       settleAll(socket, removals, [ESRCH]);
       const keys = new Set(found.map(routeKey));
-      const lost = [...expected].filter(([key]) => !keys.has(key)).map(([, route]) => route);
+      const lost = [...this.#expected(family, table)].filter(([key]) => !keys.has(key)).map(([, route]) => route);
       settleAll(socket, lost.map(addition), [EEXIST]);
     });
   }
@@ -303,10 +318,6 @@ function difference(
   const only: Array<readonly [string, Route]> = [];
   for (const entry of a) if (!b.has(entry[0])) only.push(entry);
   return only;
-}
-
-function byKey(routes: readonly Route[]): ReadonlyMap<string, Route> {
-  return new Map(routes.map((route) => [routeKey(route), route]));
 }
 
 function addition(route: Route): NetlinkRequest {
