@@ -1,6 +1,6 @@
 /** Killed or failing at any step: the host is as it was, by the keeper, by `weir cleanup`, or by the next `weir run`. */
 import { strict as assert } from 'node:assert';
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { WeirProcess } from '../weir-process.ts';
 import { onStage, type ComplianceCase } from './case.ts';
 import type { Stage } from './stage.ts';
@@ -145,9 +145,12 @@ async function failing(stage: Stage, steps: Steps): Promise<void> {
 
 async function interrupted(stage: Stage): Promise<void> {
   const before = await prepare(stage);
-  for (let delay = 100; delay < 1200; delay += 100) {
+  // At one moment after the other, until one is after the start.
+  let up = false;
+  for (let delay = 60; !up && delay < 1200; delay += 80) {
     const weir = WeirProcess.launch(stage.host, stage.weirOptions(CONFIG));
     await new Promise((resolve) => setTimeout(resolve, delay));
+    up = existsSync(`${weir.stateDirectory}/admin.sock`);
     const exit = await weir.stop('SIGINT', 30_000);
     // Before Node has installed a handler the signal ends the process; later it is an orderly stop.
     assert.ok(exit.code === 0 || exit.signal === 'SIGINT', `after ${delay} ms: ${weir.process.describe()}`);
