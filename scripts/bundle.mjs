@@ -83,7 +83,7 @@ function packageOf(id) {
 
 /** The licences of what is inside, which ask to go along. */
 function notices(ids) {
-  const directories = [...new Set(ids.map(packageOf).filter((directory) => directory !== undefined))].toSorted();
+  const directories = [...new Set(ids.flatMap((id) => packageOf(id) ?? []))].toSorted((a, b) => (a < b ? -1 : 1));
   return directories.map((directory) => {
     const { name, version, license } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
     const file = readdirSync(directory).find((each) => /^licen[cs]e/i.test(each));

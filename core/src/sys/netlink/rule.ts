@@ -249,7 +249,7 @@ export function listRules(socket: NetlinkSocket, family: Family): readonly Liste
  * is among those.
  * @param again adds it all the same; then it may be there twice.
  */
-export function ruleAddition(rule: RoutingRule, again: 'again' | undefined = undefined): NetlinkRequest {
+export function ruleAddition(rule: RoutingRule, again?: 'again'): NetlinkRequest {
   return {
     type: RTM_NEWRULE,
     flags: again === undefined ? NLM_F_CREATE | NLM_F_EXCL : NLM_F_CREATE,
