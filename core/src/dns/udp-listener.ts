@@ -4,7 +4,8 @@ import type { Endpoint } from '../api/flow.ts';
 import { familyOf } from '../capture/address.ts';
 import { MSG_DONTWAIT, SO_RCVBUF, SO_RCVBUFFORCE, SOL_SOCKET } from '../sys/constants.ts';
 import * as libc from '../sys/libc.ts';
-import { SOCKADDR_LENGTH, writeSockaddr } from '../sys/sockaddr.ts';
+import { MessageBatch } from '../sys/message-batch.ts';
+import { readSockaddr, SOCKADDR_LENGTH, sockaddrLength, writeSockaddr } from '../sys/sockaddr.ts';
 import { openSocket, socketName } from '../sys/sockets.ts';
 import { listenFailure } from './listen-failure.ts';
 
@@ -15,6 +16,14 @@ import { listenFailure } from './listen-failure.ts';
 const RECEIVE_BUFFER = 8 * 1024 * 1024;
 /** Bytes of answers waiting to be sent, over which answers are dropped. */
 const SEND_QUEUE = 4 * 1024 * 1024;
+
+/** Queries that are taken together at most, besides the one that dgram brings. */
+const BATCH = 16;
+/** Bytes. What is longer is cut there, and malformed then. */
+const LONGEST_QUERY = 4096;
+
+/** Where a query came from: a sockaddr as long as its family's, or what dgram says where that has a scope. */
+type Client = Buffer<ArrayBufferLike> | RemoteInfo;
 
 export interface UdpListenerOptions {
   readonly endpoint: Endpoint;
@@ -32,8 +41,10 @@ export class UdpListener {
   readonly #options: UdpListenerOptions;
   /** A sockaddr: its address is that of `#clientAddress`, its port that of whoever was answered last. */
   readonly #client = Buffer.alloc(SOCKADDR_LENGTH);
+  readonly #clientName: Buffer;
   #clientAddress = '';
-  #clientLength = 0;
+  /** Room for queries that are taken together, and where each came from. */
+  readonly #more: { readonly batch: MessageBatch; readonly names: readonly Buffer[] };
   #closed = false;
   readonly #sent = (error: Error | null): void => {
     if (error !== null) this.#options.onSendError();
@@ -56,6 +67,11 @@ export class UdpListener {
       libc.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, 4);
     }
     this.#fd = fd;
+    const length = sockaddrLength(family);
+    this.#clientName = this.#client.subarray(0, length);
+    const batch = new MessageBatch({ messages: BATCH, payload: LONGEST_QUERY, control: 0 });
+    const nameAt = (n: number) => Buffer.from(batch.names.buffer, batch.nameAt(n), length);
+    this.#more = { batch, names: Array.from({ length: BATCH }, (_, n) => nameAt(n)) };
     this.#socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6' });
     this.#socket.on('message', (message, client) => this.#take(message, client));
     this.#socket.on('error', () => options.onSendError());
@@ -69,35 +85,62 @@ export class UdpListener {
   }
 
   #take(message: Buffer, client: RemoteInfo): void {
-    // Port 0 cannot be answered, and a forged one makes send() throw.
-    if (client.port === 0) return;
-    const response = this.#options.respond(message);
-    if (response === undefined) return;
-    if (Buffer.isBuffer(response)) this.#send(response, client);
-    else void response.then((bytes) => bytes !== undefined && this.#send(bytes, client));
+    // A scope (fe80::1%eth0) is the name of an interface, which dgram looks up.
+    this.#answer(message, client.address.includes('%') ? client : this.#nameOf(client));
+    this.#takeMore();
   }
 
-  #send(bytes: Buffer, client: RemoteInfo): void {
-    if (this.#closed || this.#sendNow(bytes, client)) return;
-    if (this.#socket.getSendQueueSize() > SEND_QUEUE) {
-      this.#options.onSendError();
+  /**
+   * What has come meanwhile, by one system call. dgram takes one and an allocation of 64 KiB for each, and the last query of
+   * a burst waits for all of them.
+   */
+  #takeMore(): void {
+    if (this.#closed) return;
+    const { batch, names } = this.#more;
+    const count = batch.receive(this.#fd, MSG_DONTWAIT);
+    for (let n = 0; n < count; n++) {
+      const at = batch.payloadAt(n);
+      // A copy: the answer may come later.
+      this.#answer(Buffer.from(batch.payloads.subarray(at, at + batch.length(n))), names[n] as Buffer);
+    }
+  }
+
+  #answer(message: Buffer, client: Client): void {
+    // Port 0 cannot be answered.
+    if ((Buffer.isBuffer(client) ? client.readUInt16BE(2) : client.port) === 0) return;
+    const response = this.#options.respond(message);
+    if (response === undefined) return;
+    if (Buffer.isBuffer(response)) {
+      this.#send(response, client);
       return;
     }
-    this.#socket.send(Buffer.from(bytes), client.port, client.address, this.#sent);
+    const kept = Buffer.isBuffer(client) ? Buffer.from(client) : client;
+    void response.then((bytes) => bytes !== undefined && this.#send(bytes, kept));
   }
 
   /**
    * Sends with one system call; dgram's `send` looks the address up, makes objects and waits a tick before it does. What the
    * kernel refuses is left to dgram, which waits until there is room and tells the reason of a failure.
    */
-  #sendNow(bytes: Buffer, { address, port }: RemoteInfo): boolean {
+  #send(bytes: Buffer, client: Client): void {
+    if (this.#closed) return;
+    const named = Buffer.isBuffer(client);
+    if (named && libc.sendto(this.#fd, bytes, bytes.length, MSG_DONTWAIT, client, client.length) >= 0) return;
+    if (this.#socket.getSendQueueSize() > SEND_QUEUE) {
+      this.#options.onSendError();
+      return;
+    }
+    const { address, port } = named ? readSockaddr(client) : client;
+    this.#socket.send(Buffer.from(bytes), port, address, this.#sent);
+  }
+
+  /** Good until it is asked for another. */
+  #nameOf({ address, port }: RemoteInfo): Buffer {
     if (address !== this.#clientAddress) {
-      // A scope (fe80::1%eth0) is an interface that dgram looks up.
-      if (address.includes('%')) return false;
-      this.#clientLength = writeSockaddr(this.#client, { address, port });
+      writeSockaddr(this.#client, { address, port });
       this.#clientAddress = address;
     }
     this.#client.writeUInt16BE(port, 2);
-    return libc.sendto(this.#fd, bytes, bytes.length, MSG_DONTWAIT, this.#client, this.#clientLength) >= 0;
+    return this.#clientName;
   }
 }

@@ -114,6 +114,43 @@ test('clients that ask in turn, from two addresses and two ports, each get the a
   for (const { socket } of sockets) socket.close();
 });
 
+test.each(['127.0.0.1', '::1'])(
+  'a burst at %s: answers at once and later, each to its own query and client',
+  async (host) => {
+    const shared = Buffer.alloc(512);
+    const { udp } = await serve({
+      listen: listenOn(0, host),
+      // Bytes that hold until the next query, as the table of known answers gives them.
+      respondAtOnce: (message) => {
+        if (message.readUInt16BE(0) % 2 === 1) return undefined;
+        const answer = refuse(message) ?? Buffer.alloc(0);
+        return shared.subarray(0, answer.copy(shared));
+      },
+      respond: async (message) => {
+        await sleep(1);
+        return refuse(message);
+      },
+    });
+    const got: number[][] = [[], []];
+    const sockets = got.map((ids) => {
+      const socket = createSocket(host === '::1' ? 'udp6' : 'udp4').bind(0, host);
+      socket.on('message', (message) => {
+        const { id, questions } = packet.decode(message);
+        if (questions?.[0]?.name === `q${id}.example`) ids.push(id ?? -1);
+      });
+      return socket;
+    });
+    for (let id = 0; id < 200; id++) {
+      const socket = sockets[id % 4 < 2 ? 0 : 1];
+      socket?.send(queryWithId(id, `q${id}.example`), udp, host);
+      if (id % 10 === 0) socket?.send(Buffer.alloc(9000, 0xff), udp, host);
+    }
+    await expect.poll(() => got.flat().length).toBe(200);
+    for (const [n, ids] of got.entries()) expect(ids.every((id) => (id % 4 < 2 ? 0 : 1) === n)).toBe(true);
+    for (const socket of sockets) socket.close();
+  },
+);
+
 test('over the limit of queries in flight UDP queries are dropped and counted', async () => {
   const release: Array<() => void> = [];
   const { server, counters, udp } = await serve({
