@@ -99,7 +99,7 @@ describe.skipIf(requires('namespaces', 'root', 'nft', 'curl'))('an ordinary user
   test.each([
     ['of somebody else', `mkdir -m 700 /tmp/weir-${USER}`],
     ['that others may read', `install -d -m 755 -o ${USER} /tmp/weir-${USER}`],
-    ['that is a link', `install -d -m 700 -o ${USER} /tmp/x; ln -s /tmp/x /tmp/weir-${USER}`],
+    ['that is a link', `install -d -m 700 -o ${USER} /tmp/elsewhere; ln -s /tmp/elsewhere /tmp/weir-${USER}`],
   ])('a state directory %s is not used', async (_what, script) => {
     await using scene = await prepare();
     await scene.host.check(['sh', '-ec', script]);
