@@ -30,6 +30,7 @@ export const VARIANTS: Readonly<Record<string, (base: ConfigurationDocument, tas
   mtu1500: (base) => ({ ...base, interceptors: { tun: { mtu: 1500 } } }),
   workers2: (base) => ({ ...base, workers: 2 }),
   workers4: (base) => ({ ...base, workers: 4 }),
+  placed: (base) => ({ ...base, 'worker-cpus': 'auto' }),
 };
 
 export interface WeirVariant {

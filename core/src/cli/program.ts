@@ -27,6 +27,7 @@ function withSettings(command: Command, which: 'all' | 'but-interceptor' = 'all'
     .option('--require <words>', 'refuse interceptors without: transparent, udp, ipv6, forward')
     .option('--owner <name>', 'name of this instance; several run side by side')
     .option('--workers <n>', 'number of splice workers')
+    .option('--worker-cpus <list>', 'processors for them: none, auto, or in their order as 0-3,8')
     .option('--resolver <reach>', "how the host's queries get here: auto, resolv-conf, none, …")
     .option('--plugin <name>', 'load a plugin; may be given more than once', collect)
     .option('--admin <path>', 'unix, off, or the path of the admin socket')

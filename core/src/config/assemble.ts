@@ -95,6 +95,7 @@ export function assemble(parts: Parts): Configuration {
     require: overrides.require ?? document.require ?? d.require,
     owner: overrides.owner ?? document.owner ?? d.owner,
     workers: overrides.workers ?? document.workers ?? d.workers,
+    workerCpus: overrides['worker-cpus'] ?? document['worker-cpus'] ?? d.workerCpus,
     capture: {
       scopes: capture.scopes ?? d.capture.scopes,
       forward: capture.forward ?? d.capture.forward,

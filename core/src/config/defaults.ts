@@ -12,6 +12,7 @@ export const DEFAULTS: Configuration = {
   require: [],
   owner: 'default',
   workers: 1,
+  workerCpus: 'none',
   capture: {
     scopes: ['output'],
     forward: { interfaces: [] },

@@ -156,6 +156,8 @@ export interface Configuration {
   readonly require: readonly Requirement[];
   readonly owner: string;
   readonly workers: number;
+  /** Where workers run: anywhere, on a processor each of those that Weir may use, or of these, in turn. */
+  readonly workerCpus: 'none' | 'auto' | readonly number[];
   readonly capture: CaptureConfiguration;
   readonly resolver: ResolverConfiguration;
   readonly dialers: readonly DialerConfiguration[];

@@ -18,6 +18,7 @@ export const OVERRIDES: readonly OverrideSetting[] = [
   { path: ['require'], flag: 'require', kind: 'list' },
   { path: ['owner'], flag: 'owner', variable: 'WEIR_OWNER', kind: 'text' },
   { path: ['workers'], flag: 'workers', variable: 'WEIR_WORKERS', kind: 'number' },
+  { path: ['worker-cpus'], flag: 'worker-cpus', variable: 'WEIR_WORKER_CPUS', kind: 'text' },
   { path: ['resolver', 'reach'], flag: 'resolver', variable: 'WEIR_RESOLVER', kind: 'text' },
   { path: ['log', 'level'], flag: 'log-level', variable: 'WEIR_LOG_LEVEL', kind: 'text' },
   { path: ['log', 'format'], flag: 'log-format', variable: 'WEIR_LOG_FORMAT', kind: 'text' },

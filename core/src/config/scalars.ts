@@ -6,6 +6,7 @@ import { domainToASCII } from 'node:url';
 import type { OwnerMatch } from '../api/capture.ts';
 import type { Endpoint, Prefix } from '../api/flow.ts';
 import { addressToNumber, familyOf, isAddress, maskOf, numberToAddress, widthOf } from '../capture/address.ts';
+import { NR_CPUS_RANGE_END } from '../sys/constants.ts';
 import type { DnsListen, PortRange, Reach, UpstreamConfiguration, UpstreamProtocol, UpstreamSource } from './model.ts';
 
 /** A value that is refused. Not for operators: the loader turns it into a placed fault. */
@@ -47,6 +48,7 @@ export const ALLOWED = {
   endpoint: 'an address and a port: 127.0.0.1:15432 or "[::1]:15432"',
   hostPort: 'a host and a port: 10.0.0.5:6432, db.example:5432 or "[2001:db8::5]:80"',
   owner: 'uid:1000, uid:1000-1999, gid:33 or cgroup:/path',
+  processors: 'none, auto, or processors in the order of the workers: "0-3,8"',
   dns: 'udp://127.0.0.1:53 or tcp://[::1]:53',
   upstream:
     'system, or a server as udp://192.0.2.53, tcp://[2001:db8::53]:53, tls://192.0.2.53#dns.example or https://dns.example/dns-query',
@@ -102,6 +104,35 @@ export function parsePorts(value: number | string): PortRange {
     throw new ScalarFault(`the range ${quote(value)} is upside down`, `the lower port first: ${last}-${first}`);
   }
   return { first, last };
+}
+
+/** `none`, `auto`, or the numbers of `0-3,8` in that order. */
+export function parseProcessors(value: number | string): 'none' | 'auto' | readonly number[] {
+  const text = String(value).trim();
+  if (text === 'none' || text === 'auto') return text;
+  const processors = new Set<number>();
+  for (const part of text.split(',')) {
+    const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(part);
+    if (match === null) throw new ScalarFault(`${quote(value)} is no list of processors`, ALLOWED.processors);
+    const first = Number(match[1]);
+    const last = match[2] === undefined ? first : Number(match[2]);
+    if (last < first) {
+      throw new ScalarFault(`the range ${quote(part)} is upside down`, `the lower processor first: ${last}-${first}`);
+    }
+    if (last >= NR_CPUS_RANGE_END) {
+      throw new ScalarFault(`there is no processor ${last}`, `processors from 0 to ${NR_CPUS_RANGE_END - 1}`);
+    }
+    for (let processor = first; processor <= last; processor++) {
+      if (processors.has(processor)) {
+        throw new ScalarFault(
+          `processor ${processor} is there twice`,
+          'each once: workers beyond the list begin it again',
+        );
+      }
+      processors.add(processor);
+    }
+  }
+  return [...processors];
 }
 
 /** Sorts and joins ranges, so that they are disjoint and none touches the next. */

@@ -7,6 +7,8 @@ import type { FixedTarget, WorkerTimeouts } from './messages.ts';
 
 export interface DataPlaneOptions {
   readonly workers: number;
+  /** Taken by workers in turn, beginning again when there are more of them; absent or empty: any. */
+  readonly processors?: readonly number[];
   readonly mark: number;
   /** Of all workers together. */
   readonly flowLimit: number;

@@ -60,11 +60,14 @@ export class DataPlane {
       message: (worker: WorkerHandle, message: FromWorker) => this.#message(worker, message),
       died: (worker: WorkerHandle, error: Error, flows: readonly SlotSnapshot[]) => this.#died(worker, error, flows),
     };
+    const { processors = [] } = options;
     for (let index = 0; index < options.workers; index++) {
+      const processor = processors[index % processors.length];
       this.#workers.push(
         new WorkerHandle(
           {
             index,
+            ...(processor === undefined ? {} : { processor }),
             mark: options.mark,
             limits: {
               flows: Math.ceil(options.flowLimit / options.workers),
@@ -287,12 +290,14 @@ export class DataPlane {
     state: 'running' | 'restarting';
     activeFlows: number;
     deaths: number;
+    cpu?: number;
   }> {
     return this.#workers.map((worker) => ({
       index: worker.settings.index,
       state: worker.running ? 'running' : 'restarting',
       activeFlows: worker.activeFlows,
       deaths: worker.deaths,
+      ...(worker.processor === undefined ? {} : { cpu: worker.processor }),
     }));
   }
 
@@ -346,6 +351,12 @@ export class DataPlane {
       }
       case 'dialer-fault':
         this.#faults.report(this.#host.dialerName(message.dialer), message.reason);
+        return;
+      case 'not-placed':
+        this.#options.log.warn(
+          { worker: worker.settings.index, cpu: worker.settings.processor, reason: message.reason },
+          'a worker could not be put on its processor and runs on any',
+        );
         return;
       case 'ready':
       case 'reset-done':

@@ -75,6 +75,8 @@ export interface WorkerData {
   readonly records: RecordRingData;
   readonly counters: CountersData;
   readonly ledger: SharedArrayBuffer;
+  /** The only one to run on; absent: any. */
+  readonly processor?: number;
   readonly mark: number;
   readonly limits: WorkerLimits;
   readonly timeouts: WorkerTimeouts;
@@ -137,6 +139,8 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: 'ready' }
+  /** Before `ready`: it could not be put on its processor, and runs on any. */
+  | { readonly type: 'not-placed'; readonly reason: string }
   | { readonly type: 'table-installed'; readonly generation: number }
   | { readonly type: 'points-taken'; readonly serial: number }
   /** A number is a name's index, a string a host of a route. */

@@ -52,6 +52,8 @@ const wakeValue = new BigInt64Array([1n]);
 
 export interface WorkerSettings {
   readonly index: number;
+  /** Where its thread is to run; absent: anywhere. */
+  readonly processor?: number;
   readonly mark: number;
   readonly limits: WorkerLimits;
   readonly timeouts: WorkerTimeouts;
@@ -72,6 +74,8 @@ export class WorkerHandle {
   epoch = 0;
   deaths = 0;
   running = false;
+  /** Where its thread was put; undefined: nowhere, or it could not be. */
+  processor: number | undefined;
   slab: FlowSlab;
   records: RecordRing;
   readonly counters: Counters;
@@ -117,6 +121,7 @@ export class WorkerHandle {
       records: this.records.data,
       counters: this.#countersData,
       ledger: this.#ledger.buffer,
+      ...(this.settings.processor === undefined ? {} : { processor: this.settings.processor }),
       mark: this.settings.mark,
       limits: this.settings.limits,
       timeouts: this.settings.timeouts,
@@ -124,6 +129,7 @@ export class WorkerHandle {
     const thread = startThread(this.settings.index, data);
     this.#thread = thread;
     this.#expectedExit = false;
+    this.processor = this.settings.processor;
     let failure: Error | undefined;
     return new Promise((resolve, reject) => {
       thread.on('message', (message: FromWorker) => {
@@ -131,7 +137,10 @@ export class WorkerHandle {
           this.running = true;
           resolve();
         } else if (message.type === 'stopped') this.#expectedExit = true;
-        else this.#events.message(this, message);
+        else {
+          if (message.type === 'not-placed') this.processor = undefined;
+          this.#events.message(this, message);
+        }
       });
       thread.on('error', (error) => {
         failure = error instanceof Error ? error : new Error(String(error));

@@ -10,6 +10,7 @@ const FIXED = [
   'require',
   'owner',
   'workers',
+  'workerCpus',
   'resolver',
   'limits',
   'admin',
@@ -19,13 +20,14 @@ const FIXED = [
 
 type FixedKey = (typeof FIXED)[number];
 
-/** The old values of fixed keys, and which of them the new configuration would have changed. */
+/** The old values of fixed keys, and which of them, as a file has them, the new configuration would have changed. */
 export function fixedKeys(
   before: Configuration,
   after: Configuration,
-): { readonly kept: Pick<Configuration, FixedKey>; readonly changed: readonly FixedKey[] } {
+): { readonly kept: Pick<Configuration, FixedKey>; readonly changed: readonly string[] } {
   const kept = Object.fromEntries(FIXED.map((key) => [key, before[key]])) as unknown as Pick<Configuration, FixedKey>;
-  return { kept, changed: FIXED.filter((key) => text(before[key]) !== text(after[key])) };
+  const changed = FIXED.filter((key) => text(before[key]) !== text(after[key]));
+  return { kept, changed: changed.map((key) => key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)) };
 }
 
 /** Prefixes hold bigints, which JSON has not. */

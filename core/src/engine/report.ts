@@ -64,6 +64,8 @@ export interface StatusReport {
     readonly state: 'running' | 'restarting';
     readonly activeFlows: number;
     readonly deaths: number;
+    /** The processor that it was put on; absent: any. */
+    readonly cpu?: number;
   }>;
   readonly resolver: {
     readonly listen: readonly string[];

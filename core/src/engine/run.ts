@@ -37,6 +37,7 @@ import { serviceListeners } from './service-listeners.ts';
 import { statusOf } from './status.ts';
 import { lookAtHost, RESOLVER_TEXT, Steering } from './steering.ts';
 import { StreamFlows } from './stream-flows.ts';
+import { workerProcessors } from './worker-placement.ts';
 
 /** What is there once a start has come so far that it can be changed. */
 interface Started {
@@ -113,6 +114,7 @@ export class Run {
     this.dataPlane = new DataPlane(
       {
         workers: configuration.workers,
+        processors: workerProcessors(configuration.workerCpus),
         mark: this.#mark,
         flowLimit: configuration.limits.flows,
         sessionLimit: configuration.limits.udpSessions,

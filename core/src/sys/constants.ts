@@ -109,3 +109,6 @@ export const CLONE_NEWNET = 0x40000000;
 
 // linux/prctl.h
 export const PR_SET_NAME = 15;
+
+// arch/x86/Kconfig: the most processors that a kernel can be built for; other architectures have fewer
+export const NR_CPUS_RANGE_END = 8192;

@@ -2,6 +2,7 @@
  * System calls for plugins: unstable, exempt from the semver promise of `@weir/core`. Plugins that bind a library of
  * their own do it with `openLibrary`.
  */
+export * from './affinity.ts';
 export * from './capabilities.ts';
 export * from './constants.ts';
 export * from './epoll.ts';

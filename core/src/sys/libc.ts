@@ -106,6 +106,13 @@ export const unshare: (flags: number) => number = libc.func('int unshare(int fla
 export const prctl: (option: number, a: number, b: number, c: number, d: number) => number = libc.func(
   'int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d)',
 );
+/** The wrappers of the C library: 0 when they worked, whatever the system call itself returns. */
+export const sched_getaffinity: (thread: number, length: number, set: Bytes) => number = libc.func(
+  'int sched_getaffinity(int pid, size_t cpusetsize, void *mask)',
+);
+export const sched_setaffinity: (thread: number, length: number, set: Bytes) => number = libc.func(
+  'int sched_setaffinity(int pid, size_t cpusetsize, const void *mask)',
+);
 export const if_nametoindex: (name: string) => number = libc.func('unsigned int if_nametoindex(const char *name)');
 
 /** MSG_DONTWAIT only: the timeout argument of recvmmsg(2) does not do what it says (BUGS). */

@@ -128,7 +128,7 @@ describe('check', () => {
 
 ${BAD}:3:1: unknown key "ownr" (did you mean "owner"?)
    3 | ownr: x
-     | ^ allowed: interceptor, interceptors, require, owner, workers, capture, resolver, dialers, services, exclude, unmatched, timeouts, limits, log, admin, plugins
+     | ^ allowed: interceptor, interceptors, require, owner, workers, worker-cpus, capture, resolver, dialers, services, exclude, unmatched, timeouts, limits, log, admin, plugins
 
 weir: ${BAD} has 2 faults.
 Mend it, then try weir check ${BAD}.

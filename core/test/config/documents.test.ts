@@ -30,6 +30,7 @@ interceptor: [nft, tun]
 require: [transparent, ipv6]
 owner: edge-1
 workers: 2
+worker-cpus: 8,0-2
 capture:
   scopes: [output, forward]
   forward: { interfaces: [eth1] }
@@ -73,6 +74,7 @@ admin: /run/weir/here.sock
     require: ['transparent', 'ipv6'],
     owner: 'edge-1',
     workers: 2,
+    workerCpus: [8, 0, 1, 2],
     capture: {
       scopes: ['output', 'forward'],
       forward: { interfaces: ['eth1'] },

@@ -18,7 +18,7 @@ export const CASES: readonly Case[] = [
     faults: [
       `weir.yaml:2:1: unknown key "interceptr" (did you mean "interceptor"?)
    2 | interceptr: nft
-     | ^ allowed: interceptor, interceptors, require, owner, workers, capture, resolver, dialers, services, exclude, unmatched, timeouts, limits, log, admin, plugins`,
+     | ^ allowed: interceptor, interceptors, require, owner, workers, worker-cpus, capture, resolver, dialers, services, exclude, unmatched, timeouts, limits, log, admin, plugins`,
     ],
   },
   {
@@ -44,6 +44,13 @@ export const CASES: readonly Case[] = [
     faults: [
       `weir.yaml:2:10: a list stands here\n   2 | workers: [1]\n     |          ^ allowed: a whole number from 1 to 64`,
       `weir.yaml:3:6: the text "info" stands here\n   3 | log: info\n     |      ^ allowed: a mapping (key: value)`,
+    ],
+  },
+  {
+    what: 'what is no list of processors',
+    text: `${FINE}worker-cpus: 0;1\n`,
+    faults: [
+      `weir.yaml:2:14: "0;1" is no list of processors\n   2 | worker-cpus: 0;1\n     |              ^ allowed: none, auto, or processors in the order of the workers: "0-3,8"`,
     ],
   },
   {

@@ -12,8 +12,10 @@ import {
   STATE,
   type SlotSnapshot,
 } from '../../src/dataplane/flow-slab.ts';
+import type { FromWorker } from '../../src/dataplane/messages.ts';
 import { ServiceTotals } from '../../src/dataplane/service-totals.ts';
 import { WorkerHandle } from '../../src/dataplane/worker-handle.ts';
+import { NR_CPUS_RANGE_END } from '../../src/sys/constants.ts';
 import * as libc from '../../src/sys/libc.ts';
 import { isOpen, openSomething } from './descriptors.ts';
 
@@ -91,5 +93,24 @@ test('descriptors that it was sent are closed once: by it when it read of them, 
   expect(isOpen(next)).toBe(false);
   expect(others.map(isOpen)).toEqual([true, true]);
   for (const fd of others) libc.close(fd);
+  await worker.stop();
+});
+
+test('a worker whose processor is not there runs on any and says so, and its successor tries again', async () => {
+  const said: FromWorker[] = [];
+  let died = Promise.withResolvers<unknown>();
+  const worker = new WorkerHandle(
+    { ...SETTINGS, processor: NR_CPUS_RANGE_END - 1 },
+    { message: (_, message) => said.push(message), died: () => died.resolve(undefined) },
+  );
+  for (const life of [1, 2]) {
+    died = Promise.withResolvers();
+    await worker.start([]);
+    expect(said).toHaveLength(life);
+    expect(said.at(-1)).toMatchObject({ type: 'not-placed', reason: expect.stringMatching(/EINVAL.*`lscpu -e`/) });
+    expect(worker.processor).toBeUndefined();
+    worker.post({ type: 'crash' });
+    await died.promise;
+  }
   await worker.stop();
 });

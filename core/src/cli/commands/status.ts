@@ -23,6 +23,12 @@ function resolverLine(resolver: StatusReport['resolver']): string {
   ].join('; ');
 }
 
+/** Nothing where the kernel places all of them. */
+function placement(workers: StatusReport['workers']): string {
+  if (workers.every(({ cpu }) => cpu === undefined)) return '';
+  return `, by number on processor ${workers.map(({ cpu }) => cpu ?? 'any').join(', ')}`;
+}
+
 /** Exported for tests: the page of one report. */
 export function statusPage(output: Output, status: StatusReport, now: number): string {
   const flows = status.workers.reduce((sum, worker) => sum + worker.activeFlows, 0);
@@ -31,7 +37,7 @@ export function statusPage(output: Output, status: StatusReport, now: number): s
     `weir ${status.version}, owner ${status.owner}, pid ${status.pid}, ${paint(output, 'bold', status.state)}, up ${durationText(now - status.startedAt)}`,
     `configuration ${status.configurationFile ?? 'given by the program'}, generation ${status.generation}`,
     `captures with ${capture}${status.selection.transparent ? '' : ', not transparent: clients must connect to its listeners'}`,
-    `${counted(flows, 'living flow')} on ${counted(status.workers.length, 'worker')}`,
+    `${counted(flows, 'living flow')} on ${counted(status.workers.length, 'worker')}${placement(status.workers)}`,
     `resolver ${resolverLine(status.resolver)}`,
   ];
   let page = `${lines.join('\n')}\n`;
