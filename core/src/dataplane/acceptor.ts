@@ -5,7 +5,15 @@
 import type { Prefix } from '../api/flow.ts';
 import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
 import { addressToNumber, bytesToAddress, prefixContains } from '../capture/address.ts';
-import { EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, O_CLOEXEC, SOCK_CLOEXEC, SOCK_NONBLOCK } from '../sys/constants.ts';
+import {
+  EPOLLIN,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  IPPROTO_TCP,
+  O_CLOEXEC,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+} from '../sys/constants.ts';
 import { writeEpollEvent } from '../sys/epoll.ts';
 import { EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
@@ -38,8 +46,6 @@ import { NatLookup } from './nat-lookup.ts';
 const PER_TURN = 64;
 /** How long a worker without descriptors waits before it accepts again. Milliseconds. */
 const PAUSE = 100;
-
-const TCP = 6;
 
 /** Data words that mark an event as one of a listener, of a UDP point or of the wake descriptor. */
 export const LISTENER_EVENT = 0xfffffffe;
@@ -133,7 +139,7 @@ export class Acceptor {
     const nat = this.#nat.get(point.index);
     const entry = nat === undefined ? -1 : nat.find(this.#peerWords, offset, this.#peerWords.getUint16(2, false));
     if (entry >= 0 && held.accepted(point.index, entry, fd, now)) return;
-    const slot = flows.open(fd, TCP, now);
+    const slot = flows.open(fd, IPPROTO_TCP, now);
     if (slot < 0) {
       counters.totals[at.flowLimit] = (counters.totals[at.flowLimit] as number) + 1;
       this.#parts.ledger.closed(fd);

@@ -10,6 +10,7 @@ import {
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLL_CTL_MOD,
+  IPPROTO_UDP,
   SO_LINGER,
   SOL_SOCKET,
 } from '../sys/constants.ts';
@@ -79,7 +80,6 @@ const COUNTED: Partial<Record<FlowOutcome, number>> = {
   'dial-error': at.dialError,
 };
 
-const UDP = 17;
 const LINGER_ZERO = Int32Array.of(1, 0);
 const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
@@ -128,7 +128,7 @@ export class FlowLifecycle {
    */
   open(clientFd: number, protocol: number, now: number): number {
     const { slab, counters, flowLimit, sessionLimit } = this.#parts;
-    if (protocol === UDP ? this.#sessions >= sessionLimit : this.#active >= flowLimit) return -1;
+    if (protocol === IPPROTO_UDP ? this.#sessions >= sessionLimit : this.#active >= flowLimit) return -1;
     let slot = this.#free.pop();
     if (slot === undefined) {
       slot = this.#high++;
@@ -276,13 +276,13 @@ export class FlowLifecycle {
     const { i32, f64 } = slab;
     const i = slot * I32;
     if (i32[i + STATE] === FREE) return;
-    if (i32[i + HELD] !== 0 || i32[i + PROTOCOL] === UDP) this.#parts.ending(slot, outcome);
+    if (i32[i + HELD] !== 0 || i32[i + PROTOCOL] === IPPROTO_UDP) this.#parts.ending(slot, outcome);
     const reset = outcome !== 'closed';
     this.endPending(slot);
     relay.release(slot);
     handshaking.forget(slot);
     // What waited for an upstream in vain; what a canary has sent is nobody's.
-    const waited = i32[i + PROTOCOL] === UDP ? this.#parts.queue.take(slot).length : 0;
+    const waited = i32[i + PROTOCOL] === IPPROTO_UDP ? this.#parts.queue.take(slot).length : 0;
     counters.totals[at.datagramsDropped] = (counters.totals[at.datagramsDropped] as number) + waited;
     this.#forgetSession(slot);
     i32[i + STATE] = FREE;
@@ -313,13 +313,13 @@ export class FlowLifecycle {
 
   #countLiving(protocol: number, by: number): void {
     const { head } = this.#parts.slab;
-    if (protocol === UDP) head[2] = this.#sessions += by;
+    if (protocol === IPPROTO_UDP) head[2] = this.#sessions += by;
     else head[1] = this.#active += by;
   }
 
   #forgetSession(slot: number): void {
     const { slab, sessions, queue, tunnels } = this.#parts;
-    if (slab.i32[slot * I32 + PROTOCOL] !== UDP) return;
+    if (slab.i32[slot * I32 + PROTOCOL] !== IPPROTO_UDP) return;
     sessions.remove(slot);
     queue.take(slot);
     if (tunnels.size > 0) tunnels.delete(slot);

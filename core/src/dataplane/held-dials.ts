@@ -14,6 +14,7 @@ import {
   NAT_SOURCE,
   NAT_SOURCE_PORT,
 } from '../api/nat-table.ts';
+import { IPPROTO_TCP } from '../sys/constants.ts';
 import { ENETUNREACH } from '../sys/errno.ts';
 import * as libc from '../sys/libc.ts';
 import { closeWithReset } from '../sys/sockets.ts';
@@ -47,7 +48,6 @@ import {
 } from './flow-slab.ts';
 import type { FromWorker, WorkerPoint } from './messages.ts';
 
-const TCP = 6;
 const wakeValue = new BigInt64Array([1n]);
 
 export interface HeldDialsParts {
@@ -166,7 +166,7 @@ export class HeldDials {
 
   #begin({ point, table, nat }: HeldPoint, place: number, now: number): void {
     const { slab, flows, counters, dialing, decision } = this.#parts;
-    const slot = flows.open(-1, TCP, now);
+    const slot = flows.open(-1, IPPROTO_TCP, now);
     if (slot < 0) {
       counters.totals[at.flowLimit] = (counters.totals[at.flowLimit] as number) + 1;
       if (table.dialling(place, 0, 0)) table.end(place, HeldAnswer.refused);

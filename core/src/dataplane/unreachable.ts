@@ -3,7 +3,7 @@
  * RFC 4443 section 3.1), from the address that the client wrote to, about the datagram that it wrote. Bounded like the
  * kernel's own (icmp(7) icmp_msgs_per_sec), because who wrote may not be who is said to have written.
  */
-import { MSG_DONTWAIT } from '../sys/constants.ts';
+import { IPPROTO_UDP, MSG_DONTWAIT } from '../sys/constants.ts';
 import { sumOf } from '../sys/internet-checksum.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
 import { at, type Counters } from './counters.ts';
@@ -21,7 +21,6 @@ const ICMP_DEST_UNREACH = 3;
 const ICMPV6_DEST_UNREACH = 1;
 const ICMP_HEADER = 8;
 const UDP_HEADER = 8;
-const UDP = 17;
 const HOP_LIMIT = 64;
 /** A message with the longest headers: ICMP, IPv6, UDP. */
 const LONGEST = ICMP_HEADER + 40 + UDP_HEADER;
@@ -123,12 +122,12 @@ function writeHeader4(view: DataView, start: number, bytes: number): void {
   view.setUint8(start, 0x45);
   view.setUint16(start + 2, 20 + bytes, false);
   view.setUint8(start + 8, HOP_LIMIT);
-  view.setUint8(start + 9, UDP);
+  view.setUint8(start + 9, IPPROTO_UDP);
 }
 
 function writeHeader6(view: DataView, start: number, bytes: number): void {
   view.setUint32(start, 0x60000000, false);
   view.setUint16(start + 4, bytes, false);
-  view.setUint8(start + 6, UDP);
+  view.setUint8(start + 6, IPPROTO_UDP);
   view.setUint8(start + 7, HOP_LIMIT);
 }
