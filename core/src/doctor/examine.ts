@@ -12,7 +12,7 @@ import { checkDnsPort } from './dns-port.ts';
 import { checkFamilies, checkRoutes } from './families.ts';
 import { checkInput } from './input-policy.ts';
 import { checkLeftovers, livingOwners } from './leftovers.ts';
-import { checkBacklog, checkOpenFiles, checkPipes } from './limits.ts';
+import { checkBacklog, checkOpenFiles, checkPipes, checkWorkerCpus } from './limits.ts';
 import { checkMarks } from './marks.ts';
 import { checkPrivileges } from './privileges.ts';
 import { readFirewall } from './read-firewall.ts';
@@ -43,6 +43,7 @@ const CHECKS: ReadonlyArray<readonly [name: string, check: Check]> = [
   ['open-files', (context) => checkOpenFiles(context)],
   ['pipes', checkPipes],
   ['backlog', checkBacklog],
+  ['worker-cpus', (context) => checkWorkerCpus(context)],
 ];
 
 function firewallFindings(unseen: readonly string[]): readonly Finding[] {

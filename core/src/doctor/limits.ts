@@ -1,6 +1,9 @@
-/** Checks `open-files`, `pipes` and `backlog`: limits of the kernel that flows meet before they meet Weir's own. */
+/** Checks `open-files`, `pipes`, `backlog` and `worker-cpus`: limits of the kernel that flows meet before they meet Weir's own. */
 import { readFileSync } from 'node:fs';
+import { ConfigurationError } from '../api/errors.ts';
 import { PIPE_SIZE } from '../dataplane/pipe-pool.ts';
+import { workerProcessors } from '../engine/worker-placement.ts';
+import { allowedProcessors } from '../sys/affinity.ts';
 import { hasCapability } from '../sys/capabilities.ts';
 import { readSysctl } from '../sys/sysctl.ts';
 import type { DoctorContext } from './context.ts';
@@ -102,4 +105,37 @@ export function checkBacklog(): readonly Finding[] {
       command: `sysctl -w net.core.somaxconn=${BACKLOG}`,
     },
   ];
+}
+
+/** @param allowed processors that Weir may use */
+export function checkWorkerCpus(
+  { configuration: { workers, workerCpus } }: Pick<DoctorContext, 'configuration'>,
+  allowed = allowedProcessors(),
+): readonly Finding[] {
+  const check = 'worker-cpus';
+  try {
+    const places = workerProcessors(workerCpus, () => allowed).length || allowed.length;
+    if (workers <= places)
+      return [fine(check, `processors that workers may use: ${places}, enough for workers: ${workers}`)];
+    return [
+      {
+        check,
+        severity: 'warning',
+        what: `${workers} workers share ${places} of this host's processors: more than one each gain nothing`,
+        remedy: 'Run fewer workers, or give Weir more processors.',
+        setting: { key: 'workers', value: places },
+      },
+    ];
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    return [
+      {
+        check,
+        severity: 'problem',
+        what: error.problem,
+        remedy: error.remedy,
+        setting: { key: 'worker-cpus', value: 'auto' },
+      },
+    ];
+  }
 }

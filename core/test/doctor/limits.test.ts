@@ -4,7 +4,7 @@ import { directDialer } from '../../src/dialers/direct.ts';
 import { socks5Dialer } from '../../src/dialers/socks5.ts';
 import { DEFAULTS } from '../../src/config/defaults.ts';
 import type { Configuration, Reach, ServiceConfiguration } from '../../src/config/model.ts';
-import { checkOpenFiles } from '../../src/doctor/limits.ts';
+import { checkOpenFiles, checkWorkerCpus } from '../../src/doctor/limits.ts';
 
 const dialerTypes = new Map([
   ['direct', directDialer as never],
@@ -56,4 +56,20 @@ describe('open files', () => {
     );
     expect(found?.remedy).toContain('limits.udp-sessions');
   });
+});
+
+test('processors for workers: enough, too few, and none that Weir may use', () => {
+  const check = (workers: number, workerCpus: Configuration['workerCpus']) =>
+    checkWorkerCpus({ configuration: { ...DEFAULTS, workers, workerCpus } }, [0, 1, 4]);
+  expect(check(3, 'none')).toMatchObject([{ severity: 'ok' }]);
+  expect(check(2, [4, 0])).toMatchObject([{ severity: 'ok' }]);
+  expect(check(4, 'auto')).toMatchObject([{ severity: 'warning', setting: { key: 'workers', value: 3 } }]);
+  expect(check(3, [4, 0])).toMatchObject([{ severity: 'warning', setting: { key: 'workers', value: 2 } }]);
+  expect(check(1, [2])).toMatchObject([
+    {
+      severity: 'problem',
+      what: 'worker-cpus names processor 2, which Weir may not use here: it may use 0-1,4.',
+      setting: { key: 'worker-cpus', value: 'auto' },
+    },
+  ]);
 });
