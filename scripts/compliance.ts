@@ -22,7 +22,13 @@ import {
 
 const PACKAGES = ['nft', 'tproxy-iptables', 'ebpf-sklookup', 'tun', 'proxy'];
 
+/** Rows of the table: what flows are, and where they are made. IPv4 and IPv6 are within the cases. */
+const GROUPS = ['TCP, made here', 'UDP, made here', 'TCP, passed on', 'UDP, passed on', 'hooks'] as const;
+
+type Group = (typeof GROUPS)[number];
+
 interface Case {
+  readonly group: Group;
   readonly name: string;
   readonly timeoutMs: number;
   readonly run: () => Promise<void>;
@@ -36,16 +42,18 @@ async function definitions(): Promise<ReadonlyArray<InterceptorDefinition<never>
 }
 
 /** What an interceptor says that it can do, it must do. */
-function allFlowCases({ capabilities }: InterceptorDefinition<never>): readonly ComplianceCase[] {
+function allFlowCases({
+  capabilities,
+}: InterceptorDefinition<never>): ReadonlyArray<readonly [group: Group, cases: readonly ComplianceCase[]]> {
   const { transparent, networks, scopes } = capabilities;
-  if (!transparent) return EXPLICIT_TCP_CASES;
+  if (!transparent) return [['TCP, made here', EXPLICIT_TCP_CASES]];
   const has = (protocol: 'tcp' | 'udp', scope: 'output' | 'forward') =>
     scopes.includes(scope) && networks.some((network) => network.protocol === protocol);
   return [
-    ...(has('tcp', 'output') ? [...TCP_OUTPUT_CASES, ...OWN_SOURCE_CASES] : []),
-    ...(has('udp', 'output') ? UDP_OUTPUT_CASES : []),
-    ...(has('tcp', 'forward') ? TCP_FORWARD_CASES : []),
-    ...(has('udp', 'forward') ? UDP_FORWARD_CASES : []),
+    ['TCP, made here', has('tcp', 'output') ? [...TCP_OUTPUT_CASES, ...OWN_SOURCE_CASES] : []],
+    ['UDP, made here', has('udp', 'output') ? UDP_OUTPUT_CASES : []],
+    ['TCP, passed on', has('tcp', 'forward') ? TCP_FORWARD_CASES : []],
+    ['UDP, passed on', has('udp', 'forward') ? UDP_FORWARD_CASES : []],
   ];
 }
 
@@ -56,20 +64,42 @@ function environmentOf({ id, capabilities }: InterceptorDefinition<never>): Comp
   return { interceptor: id, explicit: !capabilities.transparent, needsForwarding: NEED_FORWARDING.has(id) };
 }
 
-function flowCases(definition: InterceptorDefinition<never>): ReturnType<typeof casesByCapability> {
-  return casesByCapability(allFlowCases(definition), definition.capabilities, environmentOf(definition));
+function flowCases(definition: InterceptorDefinition<never>) {
+  const environment = environmentOf(definition);
+  return allFlowCases(definition).map(([group, cases]) => ({
+    group,
+    ...casesByCapability(cases, definition.capabilities, environment),
+  }));
 }
 
 /** Hooks come last: they leave this process in other namespaces. */
 function casesFor(definition: InterceptorDefinition<never>): readonly Case[] {
-  const { transparent } = definition.capabilities;
   const environment = environmentOf(definition);
-  const flows = flowCases(definition).held;
-  const hooks = transparent ? HOOK_CASES : [];
+  const hooks = definition.capabilities.transparent ? HOOK_CASES : [];
   return [
-    ...flows.map(({ name, timeoutMs, run }) => ({ name, timeoutMs, run: () => run(environment) })),
-    ...hooks.map(({ name, timeoutMs, run }) => ({ name: `hooks: ${name}`, timeoutMs, run: () => run({ definition }) })),
+    ...flowCases(definition).flatMap(({ group, held }) =>
+      held.map(({ name, timeoutMs, run }) => ({ group, name, timeoutMs, run: () => run(environment) })),
+    ),
+    ...hooks.map(({ name, timeoutMs, run }) => ({
+      group: 'hooks' as const,
+      name: `hooks: ${name}`,
+      timeoutMs,
+      run: () => run({ definition }),
+    })),
   ];
+}
+
+/** Markdown, as docs/architecture.md has it: how many cases passed, and of how many where that is not all. */
+function summary(counts: ReadonlyMap<string, ReadonlyMap<Group, { passed: number; failed: number }>>): string {
+  const cell = (id: string, group: Group): string => {
+    const { passed = 0, failed = 0 } = counts.get(id)?.get(group) ?? {};
+    if (passed + failed === 0) return '–';
+    return failed === 0 ? String(passed) : `**${passed} of ${passed + failed}**`;
+  };
+  const ids = [...counts.keys()];
+  const rows = GROUPS.map((group) => [group, ...ids.map((id) => cell(id, group))]);
+  const lines = [['cases', ...ids], ['---', ...ids.map(() => '---')], ...rows];
+  return lines.map((cells) => `| ${cells.join(' | ')} |\n`).join('');
 }
 
 async function outcomeOf(each: Case): Promise<Error | undefined> {
@@ -88,24 +118,32 @@ async function outcomeOf(each: Case): Promise<Error | undefined> {
 
 async function table(interceptors: ReadonlyArray<InterceptorDefinition<never>>, only: string): Promise<number> {
   const failures: string[] = [];
+  const counts = new Map<string, Map<Group, { passed: number; failed: number }>>();
   let total = 0;
   for (const definition of interceptors) {
     process.stdout.write(`${definition.id}\n`);
+    const ofGroups = new Map<Group, { passed: number; failed: number }>();
+    counts.set(definition.id, ofGroups);
     for (const each of casesFor(definition).filter(({ name }) => name.includes(only))) {
       const started = performance.now();
       const error = await outcomeOf(each);
       const seconds = ((performance.now() - started) / 1000).toFixed(1).padStart(6);
       process.stdout.write(`  ${error ? 'FAILED' : 'passed'} ${seconds} s  ${each.name}\n`);
       total++;
+      const count = ofGroups.get(each.group) ?? { passed: 0, failed: 0 };
+      count[error ? 'failed' : 'passed']++;
+      ofGroups.set(each.group, count);
       if (error) failures.push(`${definition.id}: ${each.name}\n${error.message}`);
     }
   }
   for (const definition of interceptors) {
-    for (const { name, reason } of flowCases(definition).leftOut.filter((each) => each.name.includes(only))) {
+    const leftOut = flowCases(definition).flatMap((each) => each.leftOut);
+    for (const { name, reason } of leftOut.filter((each) => each.name.includes(only))) {
       process.stdout.write(`\n${definition.id}: left out: ${name}: ${reason}\n`);
     }
   }
   for (const failure of failures) process.stdout.write(`\n${failure}\n`);
+  process.stdout.write(`\n${summary(counts)}`);
   process.stdout.write(`\n${total - failures.length} passed, ${failures.length} failed, 0 skipped\n`);
   return failures.length === 0 ? 0 : 1;
 }
