@@ -1,4 +1,5 @@
 /** The commands as data, from commander's own: what a shell's completion is made of. */
+import { LOG_LEVELS } from '../observe/logger.ts';
 import type { CompletedCommand } from './commands/completion.ts';
 
 /** What is asked of commander's Command. */
@@ -17,11 +18,12 @@ interface Described {
 
 /** The words that flags take. They are checked with the configuration; this is only what is offered. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {
+  '--worker-cpus': ['none', 'auto'],
   '--interceptor': ['auto', 'nft', 'tproxy-iptables', 'ebpf-sklookup', 'tun', 'proxy'],
   '--require': ['transparent', 'udp', 'ipv6', 'forward'],
   '--resolver': ['auto', 'capture', 'systemd-resolved', 'resolv-conf', 'none'],
   '--protocol': ['tcp', 'udp'],
-  '--log-level': ['debug', 'info', 'warn', 'error', 'silent'],
+  '--log-level': LOG_LEVELS,
   '--log-format': ['auto', 'json', 'pretty'],
   '--log-flows': ['off', 'closed', 'all'],
 };

@@ -5,7 +5,7 @@
  */
 import type { FlowOutcome, Prefix } from '../api/flow.ts';
 import { addressToNumber, familyOf, prefixContains } from '../capture/address.ts';
-import { MSG_DONTWAIT } from '../sys/constants.ts';
+import { IPPROTO_UDP, MSG_DONTWAIT } from '../sys/constants.ts';
 import { NAT_ORIGINAL, NAT_ORIGINAL_PORT, NAT_SOURCE, NAT_SOURCE_PORT } from '../api/nat-table.ts';
 import { EAGAIN, ECONNREFUSED, EINTR, EMSGSIZE, ENETUNREACH, ENOBUFS } from '../sys/errno.ts';
 import { errno } from '../sys/library.ts';
@@ -57,7 +57,6 @@ const TOLD_ERRORS = 4;
 const PAYLOAD = 65_536;
 /** Room for a sockaddr_in6 or an in6_pktinfo as control data, padded. */
 const CONTROL = 64;
-const UDP = 17;
 const UDP_HEADER = 8;
 
 export interface DatagramRelayParts {
@@ -200,7 +199,7 @@ export class DatagramRelay {
 
   #open(point: WorkerPoint, n: number, now: number): void {
     const { slab, flows, decision, dialing, sessions, queue } = this.#parts;
-    const slot = flows.open(-1, UDP, now);
+    const slot = flows.open(-1, IPPROTO_UDP, now);
     if (slot < 0) {
       this.#count('sessionLimit', 1);
       return;
@@ -210,7 +209,7 @@ export class DatagramRelay {
     const { key } = sessions;
     i32[i + STATE] = RESOLVING;
     slab.f64[slot * F64 + DEADLINE] = now + dialing.timeouts.connect;
-    i32[i + PROTOCOL] = UDP;
+    i32[i + PROTOCOL] = IPPROTO_UDP;
     i32[i + POINT] = point.index;
     i32[i + FAMILY] = point.family;
     i32.set(key.subarray(1, 5), i + SOURCE);
