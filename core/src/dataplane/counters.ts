@@ -34,6 +34,8 @@ export const WORKER_COUNTERS = [
   'refusalsFailed',
   'heldDials',
   'datagramsMalformed',
+  'datagramRunsUp',
+  'datagramRunsDown',
   'descriptorLimit',
   'pipeLimit',
   'resolveLimit',

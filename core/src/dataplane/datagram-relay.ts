@@ -14,13 +14,23 @@ import { MessageBatch } from '../sys/message-batch.ts';
 import { natLookups } from './acceptor.ts';
 import type { Associations } from './associations.ts';
 import { at, type Counters, type WorkerCounter } from './counters.ts';
+import { DatagramReplies } from './datagram-replies.ts';
 import type { DatagramQueue } from './datagram-queue.ts';
+import {
+  datagramsIn,
+  looksLikeRun,
+  longestRun,
+  receiveRuns,
+  RUN_CONTROL,
+  RUN_LIKE,
+  runControlOf,
+  segmentOf,
+} from './datagram-run.ts';
 import type { FlowDecision } from './decision.ts';
 import type { Dialing } from './dialing.ts';
 import type { FlowLifecycle } from './flow-lifecycle.ts';
 import {
   ACTIVE_AT,
-  BYTES_DOWN,
   BYTES_UP,
   DEADLINE,
   DROPPED,
@@ -42,9 +52,9 @@ import {
   type FlowSlab,
 } from './flow-slab.ts';
 import type { WorkerPoint } from './messages.ts';
+import { type AfterFailure, OutgoingDatagrams } from './outgoing-datagrams.ts';
 import { encapsulated, TunnelledBatch } from './tunnelled-batch.ts';
 import type { NatLookup } from './nat-lookup.ts';
-import { writePacketInfo } from './packet-info.ts';
 import type { SessionIndex } from './session-index.ts';
 import { type Unreachable, UnreachableMessages } from './unreachable.ts';
 
@@ -52,12 +62,13 @@ import { type Unreachable, UnreachableMessages } from './unreachable.ts';
 const BATCH = 32;
 /** Calls per turn of one socket, so that one that never falls silent leaves the worker to the others. */
 const CALLS = 8;
+/** Datagrams after which a turn has no further call: runs bring more of them by fewer. */
+const TURN = CALLS * BATCH;
 /** Errors of earlier datagrams that one batch may meet on its way to an upstream. */
 const TOLD_ERRORS = 4;
 const PAYLOAD = 65_536;
-/** Room for a sockaddr_in6 or an in6_pktinfo as control data, padded. */
-const CONTROL = 64;
-const UDP_HEADER = 8;
+/** Room for a sockaddr_in6 or an in6_pktinfo as control data, padded, and for what tells of a run. */
+const CONTROL = 64 + RUN_CONTROL;
 
 export interface DatagramRelayParts {
   readonly slab: FlowSlab;
@@ -74,54 +85,58 @@ export class DatagramRelay {
   readonly #parts: DatagramRelayParts;
   readonly #in = new MessageBatch({ messages: BATCH, payload: PAYLOAD, control: CONTROL });
   /** Refers to the payloads of `#in`, or to what a tunnel made of them. */
-  readonly #out = new MessageBatch({ messages: BATCH, payload: 0, control: CONTROL });
-  /** Of the messages that are sent next: where their payloads stand in `#in`, and how long they are without a tunnel. */
-  readonly #starts: Int32Array;
-  readonly #sizes: Int32Array;
-  readonly #tunnelled: TunnelledBatch;
-  /** Replies from foreign addresses: a UDP header of ours in front, the source address as control data. */
-  readonly #raw = new MessageBatch({ messages: BATCH, payload: 0, prefix: UDP_HEADER, control: CONTROL });
+  readonly #out = new OutgoingDatagrams(this.#in);
+  readonly #tunnelled = new TunnelledBatch(this.#in);
+  readonly #replies: DatagramReplies;
   readonly #unreachable: UnreachableMessages;
   /** Bytes of the last datagram that went to an upstream, or waits to go; by slot. */
   readonly #lengths: Uint16Array;
+  /** 1: the upstream's socket hands over runs; by slot. A socket that never brings one is spared the asking. */
+  readonly #withRuns: Uint8Array;
+  /** Descriptors of points that hand over runs; perhaps others do too, from before this worker. */
+  readonly #pointsWithRuns = new Set<number>();
+  /** Of the message that `#sessionOf` looked at: where what its session has not had yet begins in `#in`, and its segment. */
+  #rest = 0;
+  #segment = 0;
+  /** How much control data tells of that, before any other. */
+  #runControl = 0;
+  /** Session whose datagrams go up, when, and how many errors of earlier ones it has met. */
+  #sending = -1;
+  #sendingAt = 0;
+  #told = 0;
   #points: readonly WorkerPoint[] = [];
   #nat: ReadonlyMap<number, NatLookup> = new Map();
 
   constructor(parts: DatagramRelayParts) {
     this.#parts = parts;
-    this.#tunnelled = new TunnelledBatch(this.#in);
-    ({ starts: this.#starts, sizes: this.#sizes } = this.#tunnelled);
+    this.#replies = new DatagramReplies(parts.slab, parts.counters, this.#in);
     this.#unreachable = new UnreachableMessages(parts.slab, parts.counters);
     this.#lengths = new Uint16Array(parts.slab.capacity);
+    this.#withRuns = new Uint8Array(parts.slab.capacity);
   }
 
   set points(points: readonly WorkerPoint[]) {
     this.#points = points;
     this.#nat = natLookups(points);
+    this.#pointsWithRuns.clear();
   }
 
   /** Clients have sent to a point. What is left raises the next event: points are level-triggered. */
   receive(point: WorkerPoint, now: number): void {
-    const { associations } = this.#parts;
-    for (let call = 0; call < CALLS; call++) {
+    for (let datagrams = 0; datagrams < TURN;) {
       const count = this.#in.receive(point.fd, MSG_DONTWAIT);
       if (count <= 0) return;
       // Datagrams of one session often come together: they leave by one call.
-      let batchSlot = -1;
-      let batched = 0;
+      let last = -1;
       for (let n = 0; n < count; n++) {
         const slot = this.#sessionOf(point, n, now);
+        datagrams += datagramsIn(this.#in.length(n), this.#segment);
         if (slot < 0) continue;
-        if (slot !== batchSlot && batched > 0) {
-          this.#sendUp(batchSlot, batched, now);
-          batched = 0;
-        }
-        batchSlot = slot;
-        this.#out.setLengths(batched, 0, 0);
-        if (this.#tunnelled.wrap(associations.tunnelOf(slot), n, this.#out, batched)) batched++;
-        else this.#count('datagramsDropped', 1);
+        if (slot !== last && this.#out.count > 0) this.#sendUp(last, point, now);
+        last = slot;
+        this.#addUp(slot, n, point, now);
       }
-      if (batched > 0) this.#sendUp(batchSlot, batched, now);
+      if (this.#out.count > 0) this.#sendUp(last, point, now);
       if (count < BATCH) return;
     }
   }
@@ -135,8 +150,10 @@ export class DatagramRelay {
     const i = slot * I32;
     const fd = slab.i32[i + UPSTREAM_FD] as number;
     const point = this.#points.find((one) => one.index === slab.i32[i + POINT]);
+    const tunnel = associations.tunnelOf(slot);
     let received = false;
-    for (let call = 0; call < CALLS; call++) {
+    let datagrams = 0;
+    for (let call = 0; call < CALLS && datagrams < TURN; call++) {
       const count = this.#in.receive(fd, MSG_DONTWAIT);
       if (count < 0) {
         const code = errno();
@@ -148,9 +165,16 @@ export class DatagramRelay {
       }
       received = true;
       if (count === 0 || point === undefined) return false;
-      const forClient = this.#tunnelled.unwrap(associations.tunnelOf(slot), count);
+      const forClient = this.#tunnelled.unwrap(tunnel, count);
       if (forClient < count) this.#count('datagramsMalformed', count - forClient);
-      if (forClient > 0) this.#sendDown(slot, point, forClient, now);
+      if (forClient > 0) datagrams += this.#replies.send(slot, point, this.#tunnelled, forClient, now);
+      // A tunnel takes datagrams one by one.
+      if (count >= RUN_LIKE && tunnel === undefined && this.#withRuns[slot] === 0) {
+        if (looksLikeRun(this.#tunnelled.sizes, forClient)) {
+          this.#withRuns[slot] = 1;
+          receiveRuns(fd);
+        }
+      }
       if (count < BATCH) return false;
     }
     // A socket that has nothing but errors is not asked again before its next event.
@@ -165,7 +189,7 @@ export class DatagramRelay {
     for (const datagram of queue.take(slot)) {
       const bytes = tunnel === undefined ? datagram : encapsulated(tunnel, datagram);
       if (bytes !== undefined && libc.send(fd, bytes, bytes.length, MSG_DONTWAIT) === bytes.length) {
-        this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', datagram.length, 1, now);
+        this.#movedUp(slot, datagram.length, 1, now);
         this.#lengths[slot] = datagram.length;
       } else this.#count('datagramsDropped', 1);
     }
@@ -180,24 +204,34 @@ export class DatagramRelay {
     if (what !== undefined) this.#tell(slot, what, Date.now());
   }
 
-  /** The slot of the session of message `n`; -1 when it has none yet, or none at all. */
+  /** The slot of the session of message `n`, which is to have it from `#rest` on; -1 when it has none yet, or none at all. */
   #sessionOf(point: WorkerPoint, n: number, now: number): number {
     const { slab, sessions, queue } = this.#parts;
+    const skipped = runControlOf(this.#in, n);
+    const segment = skipped === 0 ? 0 : segmentOf(this.#in, n);
+    this.#runControl = skipped;
+    this.#segment = segment;
+    this.#rest = this.#in.payloadAt(n);
+    const length = this.#in.length(n);
     if (!this.#readKey(point, n)) {
-      this.#count('datagramsDropped', 1);
+      this.#count('datagramsDropped', datagramsIn(length, segment));
       return -1;
     }
-    const found = sessions.find();
-    if (found >= 0) {
-      if (slab.i32[found * I32 + STATE] === SESSION) return found;
-      if (!queue.push(found, this.#payload(n))) this.#count('datagramsDropped', 1);
-      return -1;
-    }
-    this.#open(point, n, now);
+    const end = this.#rest + length;
+    do {
+      const found = sessions.find();
+      if (found >= 0 && slab.i32[found * I32 + STATE] === SESSION) return found;
+      // Of a run too, one datagram opens the session, and each of the others finds it as it then is.
+      const next = segment === 0 ? end : Math.min(end, this.#rest + segment);
+      const datagram = this.#in.payloads.subarray(this.#rest, next);
+      if (found < 0) this.#open(point, datagram, now);
+      else if (!queue.push(found, datagram)) this.#count('datagramsDropped', 1);
+      this.#rest = next;
+    } while (this.#rest < end);
     return -1;
   }
 
-  #open(point: WorkerPoint, n: number, now: number): void {
+  #open(point: WorkerPoint, datagram: Uint8Array, now: number): void {
     const { slab, flows, decision, dialing, sessions, queue } = this.#parts;
     const slot = flows.open(-1, IPPROTO_UDP, now);
     if (slot < 0) {
@@ -218,9 +252,10 @@ export class DatagramRelay {
     i32.set(key.subarray(6, 10), i + ORIGINAL);
     i32[i + ORIGINAL_PORT] = key[10] as number;
     sessions.add(slot);
-    this.#lengths[slot] = this.#in.length(n);
+    this.#lengths[slot] = datagram.length;
+    this.#withRuns[slot] = 0;
     // Before the decision: a direct dial has its upstream at once, and then sends what waits.
-    if (!queue.push(slot, this.#payload(n))) this.#count('datagramsDropped', 1);
+    if (!queue.push(slot, datagram)) this.#count('datagramsDropped', 1);
     if (point.original.via === 'fixed') {
       const { service, target, sources = [] } = point.original;
       flows.assign(slot, service);
@@ -257,9 +292,10 @@ export class DatagramRelay {
       key[10] = nat.words[entry + NAT_ORIGINAL_PORT] as number;
       return true;
     }
-    // One control message: IP_ORIGDSTADDR or IPV6_ORIGDSTADDR, a sockaddr.
-    if (this.#in.controlLength(n) < 16 + (point.family === 4 ? 16 : 28)) return false;
-    const address = this.#in.controlAt(n) + 16;
+    // One control message, after that of a run: IP_ORIGDSTADDR or IPV6_ORIGDSTADDR, a sockaddr.
+    const skipped = this.#runControl;
+    if (this.#in.controlLength(n) - skipped < 16 + (point.family === 4 ? 16 : 28)) return false;
+    const address = this.#in.controlAt(n) + skipped + 16;
     for (let word = 0; word < words; word++) key[6 + word] = controls.getInt32(address + offset + 4 * word, true);
     key[10] = controls.getUint16(address + 2, false);
     return true;
@@ -270,50 +306,62 @@ export class DatagramRelay {
     const { key } = this.#parts.sessions;
     const { controls } = this.#in;
     key[10] = port;
-    if (this.#in.controlLength(n) < 16 + (family === 4 ? 12 : 20)) return;
-    const data = this.#in.controlAt(n) + 16;
+    const skipped = this.#runControl;
+    if (this.#in.controlLength(n) - skipped < 16 + (family === 4 ? 12 : 20)) return;
+    const data = this.#in.controlAt(n) + skipped + 16;
     if (family === 4) key[6] = controls.getInt32(data + 4, true);
     else if (controls.getUint8(data) !== 0xff) {
       for (let word = 0; word < 4; word++) key[6 + word] = controls.getInt32(data + 4 * word, true);
     }
   }
 
-  #payload(n: number): Uint8Array {
-    const start = this.#in.payloadAt(n);
-    return this.#in.payloads.subarray(start, start + this.#in.length(n));
+  /** Adds what `#sessionOf` left of message `n` to `#out`; what finds no room there makes the others go. */
+  #addUp(slot: number, n: number, point: WorkerPoint, now: number): void {
+    const out = this.#out;
+    const segment = this.#segment;
+    const tunnel = this.#parts.associations.tunnelOf(slot);
+    const end = this.#in.payloadAt(n) + this.#in.length(n);
+    let from = this.#rest;
+    const most = segment === 0 ? end - from : tunnel === undefined ? longestRun(segment) : segment;
+    do {
+      if (out.full) this.#sendUp(slot, point, now);
+      const length = Math.min(most, end - from);
+      if (tunnel === undefined) out.add(from, length, length > segment ? segment : 0, 0, 0);
+      else if (this.#tunnelled.wrap(tunnel, from, length, out.batch, out.count)) out.addWrapped(length);
+      else this.#count('datagramsDropped', 1);
+      from += length;
+    } while (from < end);
   }
 
-  /** Sends the first `count` messages of `#out` to the session's upstream. */
-  #sendUp(slot: number, count: number, now: number): void {
-    const fd = this.#parts.slab.i32[slot * I32 + UPSTREAM_FD] as number;
-    let [next, sent, bytes, told] = [0, 0, 0, 0];
-    while (next < count && told < TOLD_ERRORS) {
-      const went = this.#out.sendFrom(fd, next, count - next, MSG_DONTWAIT);
-      if (went > 0) {
-        for (let n = next; n < next + went; n++) bytes += this.#sizes[n] as number;
-        next += went;
-        sent += went;
-        continue;
-      }
-      const code = errno();
-      if (code === EINTR) continue;
-      // A full socket or device drops, as a link would.
-      if (code === EAGAIN || code === ENOBUFS) break;
-      // One that is too long for its way, perhaps only with what a tunnel puts in front: the others are not.
-      if (code === EMSGSIZE) {
-        next++;
-        continue;
-      }
-      // An error of an earlier datagram is told once, and the call may be made again.
-      told++;
-      if (code === ECONNREFUSED) this.#refused(slot, now);
+  /** Sends what is in `#out` to the session's upstream. */
+  #sendUp(slot: number, point: WorkerPoint, now: number): void {
+    const out = this.#out;
+    if (out.count >= RUN_LIKE && !this.#pointsWithRuns.has(point.fd) && looksLikeRun(out.sizes, out.count)) {
+      this.#pointsWithRuns.add(point.fd);
+      receiveRuns(point.fd);
     }
-    if (sent > 0) {
-      this.#moved(slot, BYTES_UP, 'bytesUp', 'datagramsUp', bytes, sent, now);
-      this.#lengths[slot] = this.#sizes[next - 1] as number;
+    this.#sending = slot;
+    this.#sendingAt = now;
+    this.#told = 0;
+    out.send(this.#parts.slab.i32[slot * I32 + UPSTREAM_FD] as number, this.#upFailed);
+    if (out.sent > 0) {
+      this.#movedUp(slot, out.bytes, out.sent, now);
+      this.#lengths[slot] = out.lastLength;
     }
-    if (sent < count) this.#count('datagramsDropped', count - sent);
+    if (out.runs > 0) this.#count('datagramRunsUp', out.runs);
+    if (out.dropped > 0) this.#count('datagramsDropped', out.dropped);
   }
+
+  readonly #upFailed = (code: number): AfterFailure => {
+    if (code === EINTR) return 'again';
+    // A full socket or device drops, as a link would.
+    if (code === EAGAIN || code === ENOBUFS) return 'stop';
+    // One that is too long for its way, perhaps only with what a tunnel puts in front: the others are not.
+    if (code === EMSGSIZE) return 'next';
+    // An error of an earlier datagram is told once, and the call may be made again.
+    if (code === ECONNREFUSED) this.#refused(this.#sending, this.#sendingAt);
+    return ++this.#told < TOLD_ERRORS ? 'again' : 'stop';
+  };
 
   /** The upstream's host has said that nobody listens there. */
   #refused(slot: number, now: number): void {
@@ -329,75 +377,12 @@ export class DatagramRelay {
     this.#unreachable.tell(slot, what, this.#lengths[slot] as number, point.icmpFd, now);
   }
 
-  /** Sends the first `count` payloads of `#starts` and `#sizes` to the session's client. */
-  #sendDown(slot: number, point: WorkerPoint, count: number, now: number): void {
-    const { i32 } = this.#parts.slab;
-    const i = slot * I32;
-    const raw = point.replyFd >= 0;
-    const batch = raw ? this.#raw : this.#out;
-    const family = point.family;
-    // A listener on all addresses says which one answers; one that a mechanism leads flows to answers as itself.
-    const addressed = point.original.via === 'fixed' && i32.subarray(i + ORIGINAL, i + ORIGINAL + 4).some(Boolean);
-    for (let n = 0; n < count; n++) {
-      const length = this.#sizes[n] as number;
-      batch.setPayload(n, this.#in, this.#starts[n] as number, length);
-      const name = batch.nameAt(n);
-      batch.names.setUint16(name, family === 4 ? 2 : 10, true);
-      // A raw socket has no ports: the header in front says them.
-      batch.names.setUint16(name + 2, raw ? 0 : (i32[i + SOURCE_PORT] as number), false);
-      const offset = family === 4 ? 4 : 8;
-      if (family === 6) {
-        batch.names.setUint32(name + 4, 0, true);
-        batch.names.setInt32(name + 24, i32[i + SCOPE] as number, true);
-      }
-      for (let word = 0; word < (family === 4 ? 1 : 4); word++) {
-        batch.names.setInt32(name + offset + 4 * word, i32[i + SOURCE + word] as number, true);
-      }
-      let control = 0;
-      if (raw) this.#writeHeader(n, i, length);
-      if (raw || addressed) {
-        control = writePacketInfo(batch.controls, batch.controlAt(n), family, i32, i + ORIGINAL, i32[i + SCOPE]);
-      }
-      batch.setLengths(n, family === 4 ? 16 : 28, control);
-    }
-    const fd = raw ? point.replyFd : point.fd;
-    let [sent, bytes] = [0, 0];
-    while (sent < count) {
-      const went = batch.sendFrom(fd, sent, count - sent, MSG_DONTWAIT);
-      if (went > 0) sent += went;
-      else if (errno() !== EINTR) break;
-    }
-    for (let n = 0; n < sent; n++) bytes += this.#sizes[n] as number;
-    if (sent > 0) this.#moved(slot, BYTES_DOWN, 'bytesDown', 'datagramsDown', bytes, sent, now);
-    if (sent < count) this.#count('datagramsDropped', count - sent);
-  }
-
-  /** UDP header (RFC 768). */
-  #writeHeader(n: number, i: number, length: number): void {
-    const { i32 } = this.#parts.slab;
-    const { prefixes } = this.#raw;
-    const prefix = this.#raw.prefixAt(n);
-    prefixes.setUint16(prefix, i32[i + ORIGINAL_PORT] as number, false);
-    prefixes.setUint16(prefix + 2, i32[i + SOURCE_PORT] as number, false);
-    prefixes.setUint16(prefix + 4, UDP_HEADER + length, false);
-    // No checksum: legal in IPv4, and in IPv6 the socket computes it (IPV6_CHECKSUM).
-    prefixes.setUint16(prefix + 6, 0, false);
-  }
-
-  #moved(
-    slot: number,
-    field: number,
-    bytesCounter: WorkerCounter,
-    counter: WorkerCounter,
-    bytes: number,
-    datagrams: number,
-    now: number,
-  ): void {
+  #movedUp(slot: number, bytes: number, datagrams: number, now: number): void {
     const { f64 } = this.#parts.slab;
-    f64[slot * F64 + field] = (f64[slot * F64 + field] as number) + bytes;
+    f64[slot * F64 + BYTES_UP] = (f64[slot * F64 + BYTES_UP] as number) + bytes;
     f64[slot * F64 + ACTIVE_AT] = now;
-    this.#count(bytesCounter, bytes);
-    this.#count(counter, datagrams);
+    this.#count('bytesUp', bytes);
+    this.#count('datagramsUp', datagrams);
   }
 
   #count(counter: WorkerCounter, by: number): void {

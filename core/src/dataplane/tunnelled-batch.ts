@@ -1,16 +1,19 @@
 /** What tunnels make of batches of datagrams on their way to a relay and back. Without a tunnel a datagram stays as it is. */
 import type { DatagramTunnel } from '../api/dialer.ts';
 import { MessageBatch } from '../sys/message-batch.ts';
+import { segmentOf } from './datagram-run.ts';
 
 /** Longer than any datagram. */
 const PAYLOAD = 65_536;
 
 export class TunnelledBatch {
   readonly #in: MessageBatch;
-  /** Of the messages that are sent next: where their payloads stand in the batch they came by. */
+  /** Of what `unwrap` has found: where the payloads stand in the batch they came by. */
   readonly starts: Int32Array;
   /** How long they are without what a tunnel puts around them. */
   readonly sizes: Int32Array;
+  /** Bytes of each datagram of a run; 0: one datagram. */
+  readonly segments: Int32Array;
   /** There from the first datagram of a tunnel on. */
   #wrapped: MessageBatch | undefined;
 
@@ -19,22 +22,17 @@ export class TunnelledBatch {
     this.#in = received;
     this.starts = new Int32Array(received.capacity);
     this.sizes = new Int32Array(received.capacity);
+    this.segments = new Int32Array(received.capacity);
   }
 
-  /** Makes message `place` of `out` what message `n` is for the upstream; false when the tunnel cannot take it. */
-  wrap(tunnel: DatagramTunnel | undefined, n: number, out: MessageBatch, place: number): boolean {
-    const length = this.#in.length(n);
-    this.sizes[place] = length;
-    if (tunnel === undefined) {
-      out.setPayload(place, this.#in, this.#in.payloadAt(n), length);
-      return true;
-    }
-    const bytes = encapsulated(tunnel, this.#payload(n));
+  /** Gives message `place` of `out` what the tunnel makes of a datagram that has come; false when it cannot take it. */
+  wrap(tunnel: DatagramTunnel, start: number, length: number, out: MessageBatch, place: number): boolean {
+    const bytes = encapsulated(tunnel, this.#in.payloads.subarray(start, start + length));
     if (bytes === undefined || bytes.length > PAYLOAD) return false;
     this.#wrapped ??= new MessageBatch({ messages: this.#in.capacity, payload: PAYLOAD, control: 0 });
-    const start = this.#wrapped.payloadAt(place);
-    this.#wrapped.payloads.set(bytes, start);
-    out.setPayload(place, this.#wrapped, start, bytes.length);
+    const room = this.#wrapped.payloadAt(place);
+    this.#wrapped.payloads.set(bytes, room);
+    out.setPayload(place, this.#wrapped, room, bytes.length);
     return true;
   }
 
@@ -44,6 +42,7 @@ export class TunnelledBatch {
     for (let n = 0; n < count; n++) {
       this.starts[kept] = this.#in.payloadAt(n);
       this.sizes[kept] = this.#in.length(n);
+      this.segments[kept] = segmentOf(this.#in, n);
       if (tunnel === undefined || this.#decapsulate(tunnel, n, kept)) kept++;
     }
     return kept;

@@ -58,6 +58,13 @@ export const IPV6_RECVORIGDSTADDR = 74;
 export const IPV6_TRANSPARENT = 75;
 export const IPV6_FREEBIND = 78;
 
+// linux/udp.h; SOL_UDP: linux/socket.h
+export const SOL_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
+/** What every kernel takes (include/linux/udp.h, not for user space); 128 from Linux 6.9 on. */
+export const UDP_MAX_SEGMENTS = 64;
+
 // linux/tcp.h
 export const TCP_NODELAY = 1;
 export const TCP_KEEPIDLE = 4;
