@@ -41,9 +41,6 @@ export interface WeirVariant {
   readonly other?: string;
 }
 
-/** Ids of mechanisms that carry UDP. */
-const CARRY_UDP: ReadonlySet<string> = new Set(['nft', 'tun']);
-
 const first = ({ address, port }: Endpoint) => ({
   name: 'first',
   addresses: [`${ONLY_BY_WEIR.address}/32`],
@@ -53,9 +50,8 @@ const first = ({ address, port }: Endpoint) => ({
 
 function services(interceptor: string, task: Task): readonly unknown[] {
   if (interceptor !== 'proxy') {
-    const protocols = CARRY_UDP.has(interceptor) ? ['tcp', 'udp'] : ['tcp'];
     return [
-      { name: 'bench', addresses: [task.prefix], ports: task.ports, protocols, dialer: 'direct' },
+      { name: 'bench', addresses: [task.prefix], ports: task.ports, protocols: ['tcp', 'udp'], dialer: 'direct' },
       first(task.http),
     ];
   }
@@ -63,6 +59,7 @@ function services(interceptor: string, task: Task): readonly unknown[] {
     name: `to-${port}`,
     addresses: [task.http.address],
     ports: [port],
+    protocols: ['tcp', 'udp'],
     listen: `127.0.0.1:${PROXY_PORTS + port}`,
     dialer: 'direct',
   }));
@@ -109,7 +106,8 @@ export function weirCandidate(variant: WeirVariant): Candidate {
     id: other === undefined ? id : `${id}@other`,
     label: `${other === undefined ? 'Weir' : 'other'} ${[interceptor, ...variants].join(', ')}`,
     kind: 'weir',
-    udp: CARRY_UDP.has(interceptor) && !variants.includes('socks5'),
+    // The server that is its own SOCKS5 proxy answers CONNECT only.
+    udp: !variants.includes('socks5'),
     missing: () => (existsSync(program) ? undefined : `${program} does not exist; name a checkout of Weir`),
     version: () => execFileSync(process.execPath, [program, 'version'], { encoding: 'utf8' }).trim(),
     prepare: async () => {},
@@ -137,6 +135,7 @@ export function weirCandidate(variant: WeirVariant): Candidate {
             ...task,
             http: throughListener(task, task.http),
             bulk: throughListener(task, task.bulk),
+            echo: throughListener(task, task.echo),
           }),
         }
       : {}),

@@ -2,7 +2,7 @@
  * Holds connections that do nothing: `idle-client.ts ADDRESS PORT`. A number on a line of standard input: opens connections
  * until there are so many, each with one request answered, and prints `holding <n>`. Ends with standard input.
  */
-import { libc, MSG_NOSIGNAL } from '@weir/core/sys';
+import { errno, libc, MSG_NOSIGNAL } from '@weir/core/sys';
 import { createInterface } from 'node:readline';
 import { clientSocket, connectTo } from './client-socket.ts';
 
@@ -19,7 +19,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     libc.send(fd, request, request.length, MSG_NOSIGNAL);
     const length = libc.recv(fd, buffer, buffer.length, 0);
     if (length <= 0) {
-      process.stderr.write(`connection ${holding} had no answer\n`);
+      const why = length === 0 ? 'it was closed' : `errno ${errno()}`;
+      process.stderr.write(`connection ${holding} had no answer: ${why}\n`);
       process.exit(1);
     }
     holding++;
