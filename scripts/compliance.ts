@@ -1,7 +1,8 @@
 /**
  * Runs the compliance cases against interceptors and prints a table: `npm run compliance [-- nft …] [--only TEXT]`. Without
  * names: every built one.
- * Ends with exit code 1 when a case fails, 2 when there is no such interceptor, 7 when private hosts cannot be made here.
+ * Ends with exit code 1 when a case fails, 2 when there is no such interceptor or option, 7 when private hosts cannot be
+ * made here.
  */
 import { parseArgs } from 'node:util';
 import { UsageError, WeirError, type InterceptorDefinition, type Plugin } from '@weir/core';
@@ -21,6 +22,16 @@ import {
 } from '@weir/core/testing';
 
 const PACKAGES = ['nft', 'tproxy-iptables', 'ebpf-sklookup', 'tun', 'proxy'];
+
+const HELP = `npm run compliance [-- INTERCEPTOR …] [--only TEXT]
+
+Runs the compliance cases against interceptors, in private hosts, and prints a table. Without names: every built one.
+
+  --only TEXT  only the cases whose name contains TEXT
+  -h, --help   this text
+
+Ends with exit code 1 when a case fails, 2 when there is no such interceptor or option, 7 when private hosts cannot be made here.
+`;
 
 /** Rows of the table: what flows are, and where they are made. IPv4 and IPv6 are within the cases. */
 const GROUPS = ['TCP, made here', 'UDP, made here', 'TCP, passed on', 'UDP, passed on', 'hooks'] as const;
@@ -163,16 +174,32 @@ function chosen(
   });
 }
 
+function readArguments(): { readonly help: boolean; readonly only: string; readonly names: readonly string[] } {
+  try {
+    const { values, positionals } = parseArgs({
+      options: { only: { type: 'string', default: '' }, help: { type: 'boolean', short: 'h', default: false } },
+      allowPositionals: true,
+    });
+    return { ...values, names: positionals };
+  } catch (error) {
+    throw new UsageError({
+      problem: (error as Error).message,
+      remedy: 'npm run compliance -- --help lists the options.',
+    });
+  }
+}
+
 async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    options: { only: { type: 'string', default: '' } },
-    allowPositionals: true,
-  });
-  const interceptors = chosen(await definitions(), positionals);
+  const { help, only, names } = readArguments();
+  if (help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const interceptors = chosen(await definitions(), names);
   const nested = await reexecInUserNamespace();
   if (nested !== undefined) return nested;
   await (await TestNetwork.create())[Symbol.asyncDispose]();
-  return table(interceptors, values.only);
+  return table(interceptors, only);
 }
 
 try {
