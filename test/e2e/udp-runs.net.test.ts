@@ -79,6 +79,30 @@ describe.skipIf(requires('namespaces', 'nft', 'ipv6'))('runs of datagrams', () =
     },
   );
 
+  test(
+    'a listener on all addresses answers runs by the one that they came to, whichever worker has it',
+    {
+      timeout: 90_000,
+    },
+    async () => {
+      await using scene = await loadScene();
+      await echo(scene);
+      const weir = await scene.start({
+        interceptor: 'proxy',
+        workers: 2,
+        services: [service({ listen: '0.0.0.0:7000' }), service({ name: 'six', listen: '[::]:7001' })],
+      });
+      // Connected clients: a reply from another address never reaches them.
+      for (const address of ['127.0.0.2', '10.1.0.2']) await allShapes(scene, address, 7000);
+      for (const address of ['::1', 'fd00:1::2']) await allShapes(scene, address, 7001);
+      const { counters } = await weir.admin.status();
+      const all = DATAGRAMS * 4;
+      expect(counters).toMatchObject({ datagramsUp: all, datagramsDown: all, datagramsDropped: 0 });
+      const runs = SHAPES.reduce((sum, [each]) => sum + each, 0) * 4;
+      expect(counters['datagramRunsDown']).toBeGreaterThan(runs * 0.5);
+    },
+  );
+
   test('tun carries them as the datagrams they are', { timeout: 60_000 }, async () => {
     await using scene = await loadScene();
     await echo(scene);
