@@ -19,10 +19,16 @@ export function countCalls(text: string): ReadonlyMap<number, CallCounts> {
 }
 
 /**
- * What the thread that accepts connections does meanwhile: the splice worker, when there is one.
- * @throws Error when strace cannot attach, or no thread or more than one accepted a connection.
+ * What the thread that accepts connections, or receives datagrams, does meanwhile: the splice worker, when there is one.
+ * @param by the call that tells it from others.
+ * @throws Error when strace cannot attach, or no thread or more than one made that call.
  */
-export async function workerCalls(host: TestHost, pid: number, meanwhile: () => Promise<void>): Promise<CallCounts> {
+export async function workerCalls(
+  host: TestHost,
+  pid: number,
+  meanwhile: () => Promise<void>,
+  by: 'accept4' | 'recvmmsg' = 'accept4',
+): Promise<CallCounts> {
   const strace = host.spawn(['strace', '-f', '-qq', '--signal=none', '-o', OUTPUT, '-p', String(pid)]);
   // It attaches to one thread after the other and says nothing when quiet; the last thread is under its eye when each
   // has a tracer.
@@ -37,12 +43,11 @@ export async function workerCalls(host: TestHost, pid: number, meanwhile: () => 
     strace.kill('SIGINT');
     await strace.waitForExit();
   }
-  const accepting = [...countCalls(readFileSync(host.path(OUTPUT), 'utf8')).values()].filter(
-    (counts) => (counts['accept4'] ?? 0) > 0,
-  );
-  const [counts] = accepting;
-  if (counts === undefined || accepting.length > 1) {
-    throw new Error(`${accepting.length} threads accepted connections, expected the one worker`);
+  const threads = [...countCalls(readFileSync(host.path(OUTPUT), 'utf8')).values()];
+  const workers = threads.filter((counts) => (counts[by] ?? 0) > 0);
+  const [counts] = workers;
+  if (counts === undefined || workers.length > 1) {
+    throw new Error(`${workers.length} threads called ${by}, expected the one worker`);
   }
   return counts;
 }

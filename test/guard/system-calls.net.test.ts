@@ -1,5 +1,5 @@
 /**
- * How many system calls the splice worker makes: per flow, per small request, per MiB. Counts and never seconds, because
+ * How many system calls the splice worker makes: per flow, per small request, per MiB, per run of datagrams. Counts and never seconds, because
  * counts are the same on every machine. A change that needs more of them raises a number here and says why.
  */
 import {
@@ -46,6 +46,13 @@ const PER_REQUEST: CallCounts = { epoll_wait: 2, recvfrom: 2, sendto: 2 };
 /** What a MiB may cost on its way: a pipe holds 256 KiB, filled and emptied by one call each when the flow is quick. */
 const PER_MIB: CallCounts = { splice: 14, epoll_wait: 4, recvfrom: 1, sendto: 1 };
 
+/** Datagrams of a run: all that every kernel takes by one call. By themselves they would be two full batches. */
+const RUN = 64;
+const RUNS = 400;
+
+/** What a run may cost on its way up, alone in its batch: 0.06 for each of its datagrams. */
+const PER_RUN: CallCounts = { epoll_wait: 2, recvmmsg: 1, sendmmsg: 1 };
+
 /** What V8 asks for now and then, collecting garbage and talking to other threads: of all of it, per unit. */
 const ENGINE: ReadonlySet<string> = new Set([
   'futex',
@@ -69,6 +76,7 @@ async function scene(): Promise<Scene> {
   const server = await net.host('server');
   await net.link(client, server, { ipv4: ['10.1.0.2/24', '10.1.0.1/24'] });
   await startPeer(server, 'tcp-server', ['--listen', '10.1.0.1:9000', '--mode', 'echo']);
+  await startPeer(server, 'udp-server', ['--listen', '10.1.0.1:7000', '--mode', 'silent']);
   const iperf = server.spawn(['iperf3', '-s', '-B', '10.1.0.1', '--forceflush']);
   await iperf.waitFor(/listening/);
   const service = (name: string, port: number, to: string) => ({
@@ -77,10 +85,11 @@ async function scene(): Promise<Scene> {
     ports: [port],
     dialer: { type: 'direct', to },
   });
+  const silent = { ...service('silent', 7000, '10.1.0.1:7000'), protocols: ['udp'] };
   const config: ConfigurationDocument = {
     interceptor: 'nft',
     log: { level: 'warn', format: 'json', flows: 'off' },
-    services: [service('echo', 80, '10.1.0.1:9000'), service('bulk', 5201, '10.1.0.1:5201')],
+    services: [service('echo', 80, '10.1.0.1:9000'), service('bulk', 5201, '10.1.0.1:5201'), silent],
   };
   const weir = await WeirProcess.start(client, { config });
   return {
@@ -99,6 +108,13 @@ async function pingPong(client: TestHost, count: number, perConnection: number):
   await peer.waitFor(/ready/);
   peer.stdin.write('go\n');
   await peer.waitFor(/done/, 60_000);
+}
+
+/** Sends runs to a service that never answers, a few milliseconds apart. */
+async function sendRuns(client: TestHost, count: number): Promise<void> {
+  const script = fileURLToPath(new URL('./peers/run-sender.ts', import.meta.url));
+  const args = ['203.0.113.7', '7000', count, RUN].map(String);
+  await client.check([process.execPath, '--conditions=source', script, ...args], { timeoutMs: 60_000 });
 }
 
 /** The calls that are over their maximum; a call that no table names has the maximum 0. */
@@ -163,5 +179,19 @@ describe.skipIf(requires('namespaces', 'nft', 'strace', 'iperf3'))('system calls
     const counts = perUnit(calls, MEBIBYTES);
     expect(counts['splice']).toBeGreaterThan(2);
     expect(above(counts, PER_MIB)).toEqual({});
+  });
+
+  test('per run of datagrams', { timeout: 120_000 }, async () => {
+    await using stage = await scene();
+    const { client, weir } = stage;
+    const runsUp = async () => (await weir.admin.status()).counters['datagramRunsUp'] ?? 0;
+    // The first come as datagrams; they make Weir ask for runs.
+    await sendRuns(client, 4);
+    const before = await runsUp();
+    const calls = await workerCalls(client, weir.process.pid, () => sendRuns(client, RUNS), 'recvmmsg');
+    const runs = (await runsUp()) - before;
+    // But for its first datagram, which opens the session, each goes as it came.
+    expect(runs).toBe(RUNS);
+    expect(above(perUnit(calls, runs), PER_RUN)).toEqual({});
   });
 });

@@ -1,7 +1,7 @@
 /**
- * A UDP server: `udp-server.ts --listen ADDRESS:PORT … [--name N] [--mode echo|seen]`. Prints `listening ADDRESS PORT` for
- * each. Answers every datagram: `echo` with the same bytes, `seen` with JSON of what it saw (server, source, local port,
- * bytes). On SIGTERM prints how many different sources it saw as `{"sources":N}`.
+ * A UDP server: `udp-server.ts --listen ADDRESS:PORT … [--name N] [--mode echo|seen|silent]`. Prints `listening ADDRESS
+ * PORT` for each. Answers every datagram: `echo` with the same bytes, `seen` with JSON of what it saw (server, source, local port,
+ * bytes), `silent` none. On SIGTERM prints how many different sources it saw as `{"sources":N}`.
  */
 import { createSocket } from 'node:dgram';
 import { parseArgs } from 'node:util';
@@ -24,6 +24,7 @@ for (const { address, port } of values.listen.map(parseEndpoint)) {
   );
   socket.on('message', (message, from) => {
     sources.add(`${from.address} ${from.port}`);
+    if (values.mode === 'silent') return;
     const source = { address: from.address, port: from.port };
     const seen = { server: values.name, source, local: port, bytes: message.length };
     socket.send(values.mode === 'echo' ? message : JSON.stringify(seen), from.port, from.address);
