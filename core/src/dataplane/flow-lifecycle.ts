@@ -82,6 +82,8 @@ const COUNTED: Partial<Record<FlowOutcome, number>> = {
 
 const LINGER_ZERO = Int32Array.of(1, 0);
 const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+/** Nothing waits for room in a UDP socket, and each datagram that has left would raise EPOLLOUT anew. */
+const WATCHED_DATAGRAMS = EPOLLIN | EPOLLET;
 
 export interface FlowLifecycleParts {
   readonly epfd: number;
@@ -183,8 +185,17 @@ export class FlowLifecycle {
 
   /** Watches a descriptor of the slot; `side` 0 is the client. Data: slot and side, generation. */
   watch(slot: number, side: number, fd: number): boolean {
+    return this.#watch(slot, side, fd, WATCHED);
+  }
+
+  /** Watches the UDP socket that is the upstream of the slot. */
+  watchDatagrams(slot: number, fd: number): boolean {
+    return this.#watch(slot, 1, fd, WATCHED_DATAGRAMS);
+  }
+
+  #watch(slot: number, side: number, fd: number, events: number): boolean {
     const { slab, epfd } = this.#parts;
-    writeEpollEvent(this.#event, WATCHED, slot * 2 + side, slab.i32[slot * I32 + GENERATION] as number);
+    writeEpollEvent(this.#event, events, slot * 2 + side, slab.i32[slot * I32 + GENERATION] as number);
     return libc.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, this.#event) === 0;
   }
 

@@ -92,7 +92,7 @@ export class UpstreamConnect {
       const code = errno();
       if (code !== EINPROGRESS) return code;
     }
-    return flows.watch(slot, 1, fd) ? 0 : errno();
+    return (datagrams ? flows.watchDatagrams(slot, fd) : flows.watch(slot, 1, fd)) ? 0 : errno();
   }
 
   /** Only the listeners' own addresses lead to them: everything else is kept out by the mark. */
