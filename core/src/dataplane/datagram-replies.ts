@@ -58,21 +58,20 @@ export class DatagramReplies {
       datagrams += datagramsIn(end - start, segment);
       let from = start;
       do {
-        if (out.full) this.#flush(slot, point, now);
+        if (out.full) this.#flush(out, slot, point, now);
         const length = Math.min(most, end - from);
-        this.#add(slot, point, from, length, length > segment ? segment : 0);
+        this.#add(out, slot, point, from, length, length > segment ? segment : 0);
         from += length;
       } while (from < end);
     }
-    this.#flush(slot, point, now);
+    this.#flush(out, slot, point, now);
     return datagrams;
   }
 
-  #add(slot: number, point: WorkerPoint, start: number, length: number, segment: number): void {
+  #add(out: OutgoingDatagrams, slot: number, point: WorkerPoint, start: number, length: number, segment: number): void {
     const { i32 } = this.#slab;
     const i = slot * I32;
-    const raw = point.replyFd >= 0;
-    const out = raw ? this.#raw : this.#out;
+    const raw = out === this.#raw;
     const { batch, count: n } = out;
     const { family } = point;
     // A listener on all addresses says which one answers; one that a mechanism leads flows to answers as itself.
@@ -97,10 +96,8 @@ export class DatagramReplies {
     out.add(start, length, segment, family === 4 ? 16 : 28, control);
   }
 
-  #flush(slot: number, point: WorkerPoint, now: number): void {
-    const raw = point.replyFd >= 0;
-    const out = raw ? this.#raw : this.#out;
-    out.send(raw ? point.replyFd : point.fd, failed);
+  #flush(out: OutgoingDatagrams, slot: number, point: WorkerPoint, now: number): void {
+    out.send(out === this.#raw ? point.replyFd : point.fd, failed);
     if (out.sent > 0) {
       const { f64 } = this.#slab;
       f64[slot * F64 + BYTES_DOWN] = (f64[slot * F64 + BYTES_DOWN] as number) + out.bytes;
